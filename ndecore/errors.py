@@ -1,0 +1,17 @@
+"""The few errors that ndecore raises at a caller's mistake, or where the caller asked a failed solve to raise."""
+
+
+class NDEError(Exception):
+    """Root of every error of this project."""
+
+
+class InputError(NDEError, ValueError):
+    """The caller passed something that is not allowed; the message says what was got, what is allowed, what to do."""
+
+
+class SolveFailed(NDEError, ArithmeticError):
+    """A solve ended early and the caller had asked it to raise (`throw=True`)."""
+
+
+class TrainingDiverged(NDEError, ArithmeticError):
+    """Training met a loss or a gradient that is not finite; the message says where and what to change."""

@@ -1,0 +1,1 @@
+"""Neural differential equation blocks and the models built from them."""

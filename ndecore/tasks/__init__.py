@@ -1,0 +1,9 @@
+"""Problems to train on, by name; other packages add theirs through the entry point group `ndecore.tasks`."""
+
+from ndecore.registry import Registry
+
+TASKS = Registry(
+    "task",
+    {"digits_node": "ndecore.tasks.digits_node:DigitsNode"},
+    group="ndecore.tasks",
+)
