@@ -1,0 +1,42 @@
+"""Differential equation solvers for PyTorch that expose their error and stiffness estimates, and regularizers built on them.
+
+    import ndecore
+    solution = ndecore.solve(field, y0, 0.0, 1.0, differentiable_records=True)
+    loss = task_loss(solution.y1) + 100.0 * (solution.records.error_ratio * solution.records.dt).mean()
+
+Names are loaded when first used, so that the registries can be read without importing torch.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "solve": "ndecore.integrate",
+    "SolveSettings": "ndecore.integrate",
+    "Solution": "ndecore.solution",
+    "Status": "ndecore.status",
+    "Tsit5": "ndecore.solvers.tsit5",
+    "IController": "ndecore.controllers.integral",
+    "PIController": "ndecore.controllers.proportional_integral",
+    "StepTo": "ndecore.controllers.step_to",
+    "NoRegularizer": "ndecore.regularizers.none",
+    "GlobalError": "ndecore.regularizers.error",
+    "GlobalStiffness": "ndecore.regularizers.stiffness",
+    "LocalError": "ndecore.regularizers.local_error",
+    "Constant": "ndecore.regularizers.schedules",
+    "Exponential": "ndecore.regularizers.schedules",
+    "train": "ndecore.training",
+    "TrainPlan": "ndecore.training",
+    "TrainState": "ndecore.training",
+}
+__all__ = sorted(_HOMES)  # noqa: PLE0605 - computed, from the table above
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ndecore' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,35 @@
+"""Replay of a recorded step sequence."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ndecore.controllers.base import Controller, ControllerState, Start, Verdict
+from ndecore.errors import InputError
+
+
+@dataclass(frozen=True)
+class StepTo(Controller):
+    """Takes exactly the given steps and accepts each: the solve as a smooth function of its inputs, which gradcheck needs.
+
+    Args:
+        dts: step sizes that add up to t1 - t0, such as `solution.records.dt.tolist()`.
+    """
+
+    dts: tuple[float, ...]
+
+    def start(self, span: float, probe: Callable[[], float]) -> Start:
+        """Begin with the first recorded step; the probe is not called. Raise `InputError` if the steps do not fill the span."""
+        total = math.fsum(self.dts)
+        if not self.dts or abs(total - span) > 1e-9 * abs(span):
+            raise InputError(
+                f"StepTo: got {len(self.dts)} steps that add up to {total!r}, "
+                f"allowed: steps that add up to t1 - t0 = {span!r}; replay the records of a solve over the same span"
+            )
+        return Start(self.dts[0], 1)
+
+    def judge(self, error_ratio: float, dt: float, state: ControllerState, error_order: int) -> Verdict:
+        """Accept, and go on with the next recorded step."""
+        assert isinstance(state, int), "the state counts the steps that were given out"
+        following = self.dts[state] if state < len(self.dts) else dt
+        return Verdict(True, following, state + 1)

@@ -1,0 +1,49 @@
+"""Classification through a neural ODE."""
+
+import torch
+from torch import nn
+
+from ndecore.integrate import solve
+from ndecore.models.base import Prediction, SolveRequest, SolvingModel
+from ndecore.models.initialization import glorot_uniform_
+from ndecore.terms import ODETerm
+from ndecore.types import Images
+
+
+class NeuralODEClassifier(SolvingModel):
+    """logits = W z(t1) + b with dz/dt = f(t, z), z(t0) = x.
+
+    Args:
+        field: f(t, z), [batch, n_state] -> [batch, n_state].
+        n_state: state size.
+        n_classes: number of logits.
+        generator: draws the head's weights.
+        t1: end of the span [0, t1].
+
+    Reference: P1, MNIST neural ODE.
+    """
+
+    def __init__(
+        self, field: nn.Module, n_state: int, n_classes: int, generator: torch.Generator, t1: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.field = field
+        self.head = nn.utils.skip_init(nn.Linear, n_state, n_classes)
+        self.head.weight = glorot_uniform_(self.head.weight.detach(), generator)
+        nn.init.zeros_(self.head.bias)
+        self.t0, self.t1 = 0.0, t1
+
+    def forward(self, inputs: Images, request: SolveRequest) -> Prediction:
+        """[batch, n_state] -> logits [batch, n_classes], with the solution at the requested times."""
+        term = ODETerm(self.field)
+        solution = solve(
+            term,
+            inputs,
+            self.t0,
+            self.t1,
+            settings=request.settings,
+            ts=request.times,
+            differentiable_records=request.differentiable_records,
+            throw=request.throw,
+        )
+        return Prediction(self.head(solution.y1), term, solution)

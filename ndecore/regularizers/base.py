@@ -1,0 +1,61 @@
+"""The contract of a penalty on what the solver computes."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeAlias
+
+import torch
+
+from ndecore.errors import InputError
+from ndecore.integrate import SolveSettings
+from ndecore.solution import Solution
+from ndecore.terms import ODETerm
+from ndecore.types import PerStep, Scalar
+
+Aggregation: TypeAlias = Literal["sum", "mean", "max"]
+AGGREGATIONS: tuple[Aggregation, ...] = ("sum", "mean", "max")
+
+
+@dataclass(frozen=True)
+class PenaltyContext:
+    """A finished solve, as a penalty sees it."""
+
+    term: ODETerm
+    settings: SolveSettings
+    solution: Solution
+    times: tuple[float, ...] = ()  # what `sample_times` asked for; the solution has outputs there
+
+
+class Regularizer(ABC):
+    """A dimensionless penalty that makes a model cheaper to solve; its weight and schedule are the caller's."""
+
+    needs_differentiable_records: ClassVar[bool]  # whether the solve must record error and stiffness with gradients
+
+    def sample_times(self, t0: float, t1: float, generator: torch.Generator) -> tuple[float, ...]:
+        """Times at which the penalty wants to see the solution, drawn before the solve; none unless a penalty says so."""
+        return ()
+
+    @abstractmethod
+    def penalty(self, context: PenaltyContext) -> Scalar:
+        """The penalty, dimensionless."""
+
+
+def check_aggregation(agg: str) -> None:
+    """Raise `InputError` unless `agg` is one of the aggregations."""
+    if agg not in AGGREGATIONS:
+        raise InputError(f"agg: got {agg!r}, allowed: {', '.join(AGGREGATIONS)}")
+
+
+def aggregate(values: PerStep, agg: Aggregation) -> Scalar:
+    """Gather one value per accepted step: their sum, their maximum, or their mean over n + 1 records.
+
+    P1's code averages over n + 1 records because its callback fires once before the first step, with a value of 0; its
+    published weights were tuned for that mean, so it is kept. A solve of no step has penalty 0.
+    """
+    if len(values) == 0:
+        return values.sum()
+    if agg == "sum":
+        return values.sum()
+    if agg == "mean":
+        return values.sum() / (len(values) + 1)
+    return values.max()

@@ -1,0 +1,42 @@
+"""Global error regularizer (ERNODE)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ndecore.regularizers.base import Aggregation, PenaltyContext, Regularizer, aggregate, check_aggregation
+from ndecore.types import Scalar
+
+
+@dataclass(frozen=True)
+class GlobalError(Regularizer):
+    """R_E = agg_j E_j |dt_j| over the accepted steps j of the solve.
+
+    The default is the variant of P1's code, for which its weights (100 -> 10) were tuned: the mean over n + 1 records of the
+    tolerance-scaled error ratio times the step. P1's text has the sum: `agg="sum", scaled=False`.
+
+    Gradient path: through every stage of every accepted step, to the initial state and the parameters; step sizes are constants.
+    The scaled penalty depends on rtol and atol: another tolerance gives the same weight another meaning.
+
+    Args:
+        agg: "sum", "mean" or "max" over the steps.
+        weight_by_dt: multiply each step's error by |dt|, as both the text and the code do.
+        scaled: E is the tolerance-scaled error ratio (dimensionless); else the rms of the raw error (unit of y).
+
+    Reference: P1 (Pal et al., Opening the Blackbox, ICML 2021), the definition of R_E; its code, `experiments/mnist_node.jl`.
+    """
+
+    agg: Aggregation = "mean"
+    weight_by_dt: bool = True
+    scaled: bool = True
+    needs_differentiable_records: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_aggregation(self.agg)
+
+    def penalty(self, context: PenaltyContext) -> Scalar:
+        """R_E of the solve; see the class."""
+        records = context.solution.records
+        values = records.error_ratio if self.scaled else records.error
+        if self.weight_by_dt:
+            values = values * records.dt.abs().to(values)
+        return aggregate(values, self.agg)

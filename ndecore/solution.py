@@ -1,0 +1,57 @@
+"""What a solve returns: data only."""
+
+from dataclasses import dataclass
+
+from ndecore.errors import InputError, SolveFailed
+from ndecore.status import Status
+from ndecore.types import PerStep, State, States
+
+
+@dataclass(frozen=True)
+class StepRecords:
+    """One entry per accepted step. `t` and `dt` are float64 without gradient; the rest has the state's dtype, and the gradient
+    to the parameters where the solve was asked for differentiable records.
+    """
+
+    t: PerStep  # start of the step
+    dt: PerStep  # step size, negative backwards in time
+    error_ratio: PerStep  # dimensionless, tolerance-scaled, at most 1
+    error: PerStep  # rms of the raw error estimate, unit of y
+    stiffness: PerStep  # estimate of the largest |eigenvalue| of the Jacobian, 1/time
+
+
+@dataclass(frozen=True)
+class SolveStats:
+    """Counts of one solve."""
+
+    n_evaluations: int  # of the vector field: NFE, rejected steps and the initial-step probe included
+    n_differentiated: int  # of those, the evaluations on which y1 depends
+    n_accepted: int
+    n_rejected: int
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The end of a solve, successful or not. Where it ended early, `y1` is the last accepted state and `ys` is shorter than `ts`."""
+
+    t0: float
+    t1: float
+    y1: State
+    ts: tuple[float, ...]  # requested output times
+    ys: States  # the solution at `ts`, by dense output
+    records: StepRecords
+    stats: SolveStats
+    status: Status
+
+    def at(self, t: float) -> State:
+        """The state at the requested time `t`; raise `InputError` for another time or one that was not reached."""
+        if t not in self.ts[: len(self.ys)]:
+            raise InputError(f"no output at t = {t!r}, available: {self.ts[: len(self.ys)]}; request it with `ts`")
+        return self.ys[self.ts.index(t)]
+
+    def check(self) -> "Solution":
+        """Return self if the solve reached t1, else raise `SolveFailed` with the status and its remedy."""
+        if self.status is not Status.SUCCESS:
+            steps = f"after {self.stats.n_accepted} accepted and {self.stats.n_rejected} rejected steps"
+            raise SolveFailed(f"{self.status.name}: {self.status.sentence} {steps}; {self.status.remedy}")
+        return self

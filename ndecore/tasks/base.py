@@ -1,0 +1,48 @@
+"""The contract of a task: data, model, loss, metrics and defaults."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ndecore.datasets.base import Splits
+from ndecore.metrics import Metric
+from ndecore.models.base import SolvingModel
+from ndecore.types import Scalar
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """How the optimizer runs; a task's own are what a config that is silent gets."""
+
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    eval_batch_size: int
+    momentum: float = 0.9
+
+
+class Task(ABC):
+    """A problem to train on."""
+
+    metrics: ClassVar[tuple[Metric, ...]]  # what `scores` returns, in the same order
+    defaults: ClassVar[Hyperparameters]
+
+    @abstractmethod
+    def splits(self) -> Splits:
+        """The data, always in the same three parts."""
+
+    @abstractmethod
+    def model(self, generator: torch.Generator) -> SolvingModel:
+        """A fresh model, its parameters drawn from `generator`."""
+
+    @abstractmethod
+    def loss(self, output: Tensor, targets: Tensor) -> Scalar:
+        """What training minimizes, before the penalty: a mean over the batch."""
+
+    @abstractmethod
+    def scores(self, output: Tensor, targets: Tensor) -> Mapping[str, float]:
+        """The task's metrics over a whole split, by `Metric.name`."""

@@ -1,0 +1,48 @@
+"""P1's MNIST neural ODE in miniature."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from ndecore.datasets.base import Splits
+from ndecore.datasets.digits import digits
+from ndecore.metrics import METRICS, Metric
+from ndecore.models.classifier import NeuralODEClassifier
+from ndecore.models.time_mlp import TimeMLP
+from ndecore.tasks.base import Task, Hyperparameters
+from ndecore.types import Labels, Logits, Scalar
+
+
+class DigitsNode(Task):
+    """Classify 8x8 digits by a neural ODE on the pixels: 64 -> 100 -> 64 tanh, time-dependent, then a linear head, on [0, 1].
+
+    As in P1: momentum 0.9, no normalization, the pixels in [0, 1]. Held-out data is one batch, so its NFE is a whole number.
+
+    Reference: P1, MNIST neural ODE.
+    """
+
+    metrics: ClassVar[tuple[Metric, ...]] = (METRICS["accuracy"], METRICS["loss"])
+    defaults: ClassVar[Hyperparameters] = Hyperparameters(
+        epochs=30, learning_rate=0.1, batch_size=128, eval_batch_size=360
+    )
+
+    def splits(self) -> Splits:
+        """Digits, split by seed 0."""
+        return digits()
+
+    def model(self, generator: torch.Generator) -> NeuralODEClassifier:
+        """A fresh classifier."""
+        return NeuralODEClassifier(TimeMLP(64, 100, generator), n_state=64, n_classes=10, generator=generator)
+
+    def loss(self, output: Logits, targets: Labels) -> Scalar:
+        """Cross-entropy, nats."""
+        return nn.functional.cross_entropy(output, targets)
+
+    def scores(self, output: Logits, targets: Labels) -> Mapping[str, float]:
+        """Accuracy in [0, 1] and cross-entropy in nats."""
+        return {
+            "accuracy": (output.argmax(dim=1) == targets).float().mean().item(),
+            "loss": self.loss(output, targets).item(),
+        }

@@ -1,0 +1,17 @@
+"""Tensor aliases with named axes, checked at run time in the tests."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+Scalar: TypeAlias = Float[Tensor, ""]
+State: TypeAlias = Float[Tensor, "*state"]  # the solution at one time, any shape
+States: TypeAlias = Float[Tensor, "times *state"]  # the solution at several times
+PerStep: TypeAlias = Float[Tensor, " steps"]  # one value per accepted step
+Images: TypeAlias = Float[Tensor, "batch pixels"]
+Logits: TypeAlias = Float[Tensor, "batch classes"]
+Labels: TypeAlias = Int[Tensor, " batch"]
+
+VectorField: TypeAlias = Callable[[Tensor, Tensor], Tensor]  # (t: Scalar, y: State) -> dy/dt: State
