@@ -1,4 +1,4 @@
-"""Differential equation solvers for PyTorch that expose their error and stiffness estimates, and regularizers built on them.
+"""Differential equation solvers for PyTorch that expose their error and stiffness estimates, and regularizers on them.
 
     import ndecore
     solution = ndecore.solve(field, y0, 0.0, 1.0, differentiable_records=True)

@@ -1,4 +1,4 @@
-"""What a training run is measured by: the metrics, and the record of one epoch. Plain data, importable without torch."""
+"""What a training run is measured by: the metrics, and the record of one epoch. Plain data, without torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ METRICS: Mapping[str, Metric] = {
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What one epoch of training measured. Seconds and work are cumulative since the first epoch; the rest is of this epoch.
+    """What one epoch of training measured. Seconds and work add up from the first epoch on; the rest is of this epoch.
 
     Held-out means the validation split; NFE and step counts are means per solve of one batch.
     """

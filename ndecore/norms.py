@@ -12,7 +12,7 @@ def rms_norm(x: State) -> Scalar:
 
     Its gradient at x = 0 is 0 (the subgradient of `vector_norm`), so a penalty on it never yields NaN.
 
-    Reference: methods' norm of P1 and P2 (OrdinaryDiffEq.jl `ODE_DEFAULT_NORM`); Hairer, Norsett, Wanner I, II.4 (4.11).
+    Reference: the norm of P1 and P2 (OrdinaryDiffEq.jl `ODE_DEFAULT_NORM`); Hairer, Norsett, Wanner I, II.4 (4.11).
     """
     return torch.linalg.vector_norm(x) / math.sqrt(x.numel())
 

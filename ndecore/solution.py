@@ -9,8 +9,8 @@ from ndecore.types import PerStep, State, States
 
 @dataclass(frozen=True)
 class StepRecords:
-    """One entry per accepted step. `t` and `dt` are float64 without gradient; the rest has the state's dtype, and the gradient
-    to the parameters where the solve was asked for differentiable records.
+    """One entry per accepted step. `t` and `dt` are float64 on the host, without gradient; the rest has the state's dtype,
+    and the gradient to the parameters where the solve was asked for differentiable records.
     """
 
     t: PerStep  # start of the step
@@ -25,14 +25,14 @@ class SolveStats:
     """Counts of one solve."""
 
     n_evaluations: int  # of the vector field: NFE, rejected steps and the initial-step probe included
-    n_differentiated: int  # of those, the evaluations on which y1 depends
+    n_differentiated: int  # of those, the evaluations on which y1 and differentiable records depend
     n_accepted: int
     n_rejected: int
 
 
 @dataclass(frozen=True)
 class Solution:
-    """The end of a solve, successful or not. Where it ended early, `y1` is the last accepted state and `ys` is shorter than `ts`."""
+    """The end of a solve; where it ended early, `y1` is the last accepted state and `ys` is shorter than `ts`."""
 
     t0: float
     t1: float

@@ -13,7 +13,7 @@ class Status(Enum):
     )
     NON_FINITE = (
         "the state or the vector field became NaN or infinite",
-        "check the vector field and its inputs; lower the learning rate or bound the field (tanh) if it grew in training",
+        "check the vector field and its inputs; lower the learning rate or bound the field (tanh) if it grew",
     )
     MAX_STEPS = (
         "the solve took max_steps attempts without reaching t1",

@@ -5,8 +5,8 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,8 +34,8 @@ class TrainPlan:
     task: Task
     settings: SolveSettings
     hyperparameters: Hyperparameters
-    regularizer: Regularizer = NoRegularizer()
-    schedule: Schedule = Constant(0.0)
+    regularizer: Regularizer = field(default_factory=NoRegularizer)
+    schedule: Schedule = field(default_factory=lambda: Constant(0.0))
     seed: int = 0  # of the initial parameters, the order of the batches and the penalty's random times
     threads: int = 1  # of torch; sums over another number of threads differ in their last digits
     device: str = "cpu"
@@ -47,9 +47,7 @@ class TrainState:
     def __init__(self, plan: TrainPlan) -> None:
         hyper = plan.hyperparameters
         self.model = plan.task.model(torch.Generator().manual_seed(plan.seed)).to(plan.device)
-        self.optimizer = torch.optim.SGD(
-            self.model.parameters(), lr=hyper.learning_rate, momentum=hyper.momentum
-        )
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=hyper.learning_rate, momentum=hyper.momentum)
         # Separate streams: a penalty that draws times must not change the order of the batches.
         self.batch_order = torch.Generator().manual_seed(2 * plan.seed + 1)
         self.penalty_times = torch.Generator().manual_seed(2 * plan.seed + 2)
@@ -81,17 +79,15 @@ class TrainState:
         return self
 
 
-def train(
-    plan: TrainPlan, state: TrainState | None = None, clock: Clock = time.perf_counter
-) -> Iterator[EpochRecord]:
+def train(plan: TrainPlan, state: TrainState | None = None, clock: Clock = time.perf_counter) -> Iterator[EpochRecord]:
     """Carry out a plan, yielding a record after each epoch.
 
-    Training seconds are of forward, backward and update alone; a batch is solved and thrown away first, because the first solve
-    of a process is about twice as slow as the next. Sets torch's number of threads to the plan's.
+    Training seconds are of forward, backward and update alone; a batch is solved and thrown away first, because the
+    first solve of a process is about twice as slow as the next. Sets torch's number of threads to the plan's.
 
     Args:
         plan: what to do.
-        state: where to go on; a fresh one by default. It is updated in place: save `state.state_dict()` after any record.
+        state: where to go on; a fresh one by default. Updated in place: save `state.state_dict()` after any record.
         clock: seconds from an arbitrary origin; on a GPU device events are used instead.
 
     Yields:
@@ -111,7 +107,7 @@ def train(
         weight = plan.schedule(state.epoch, plan.hyperparameters.epochs)
         steps = [_train_step(plan, state, batch, weight, clock) for batch in _batches(plan, state, train_split)]
         state.epoch += 1
-        yield _record(plan, state, weight, steps, held_out, clock)
+        yield _record(plan, state, weight, steps, held_out, clock=clock)
 
 
 @dataclass(frozen=True)
@@ -174,20 +170,28 @@ def _batches(plan: TrainPlan, state: TrainState, split: Split) -> Iterator[Split
         yield Split(split.inputs[chosen], split.targets[chosen])
 
 
-def _penalized(
-    plan: TrainPlan, model: SolvingModel, batch: Split, generator: torch.Generator
-) -> tuple[Prediction, Tensor]:
+class _Penalized(NamedTuple):
+    """A prediction with its penalty."""
+
+    prediction: Prediction
+    penalty: Tensor
+    n_differentiated: int  # evaluations beyond the solve that the penalty differentiates
+
+
+def _penalized(plan: TrainPlan, model: SolvingModel, batch: Split, generator: torch.Generator) -> _Penalized:
     times = plan.regularizer.sample_times(model.t0, model.t1, generator)
     request = SolveRequest(plan.settings, times, plan.regularizer.needs_differentiable_records)
     prediction = model(batch.inputs, request)
     context = PenaltyContext(prediction.term, plan.settings, prediction.solution, times)
-    return prediction, plan.regularizer.penalty(context)
+    taped = prediction.term.n_taped
+    penalty = plan.regularizer.penalty(context)
+    return _Penalized(prediction, penalty, prediction.term.n_taped - taped)
 
 
 def _warm_up(plan: TrainPlan, state: TrainState, split: Split) -> None:
     size = min(plan.hyperparameters.batch_size, len(split))
     batch = Split(split.inputs[:size], split.targets[:size])
-    prediction, penalty = _penalized(plan, state.model, batch, torch.Generator())
+    prediction, penalty, _ = _penalized(plan, state.model, batch, torch.Generator())
     (plan.task.loss(prediction.output, batch.targets) + penalty).backward()
     state.optimizer.zero_grad()
 
@@ -195,7 +199,7 @@ def _warm_up(plan: TrainPlan, state: TrainState, split: Split) -> None:
 def _train_step(plan: TrainPlan, state: TrainState, batch: Split, weight: float, clock: Clock) -> _TrainStep:
     with _Stopwatch(plan.device, clock) as watch:
         state.optimizer.zero_grad()
-        prediction, penalty = _penalized(plan, state.model, batch, state.penalty_times)
+        prediction, penalty, n_penalty = _penalized(plan, state.model, batch, state.penalty_times)
         loss = plan.task.loss(prediction.output, batch.targets)
         (loss + weight * penalty).backward()
         state.optimizer.step()
@@ -206,9 +210,7 @@ def _train_step(plan: TrainPlan, state: TrainState, batch: Split, weight: float,
             f"loss {step.loss} with penalty {step.penalty} in epoch {state.epoch + 1}: not finite; "
             "lower the learning rate or the penalty's weight"
         )
-    # Beyond the solve, only a local penalty evaluates with gradients.
-    penalty_taped = term.n_taped - stats.n_evaluations
-    state.train_work += term.n_evaluations + stats.n_differentiated + max(0, penalty_taped)
+    state.train_work += term.n_evaluations + stats.n_differentiated + n_penalty
     state.train_s += watch.seconds
     return step
 
@@ -232,7 +234,7 @@ def _evaluate(plan: TrainPlan, model: SolvingModel, split: Split, settings: Solv
 
 
 def _record(
-    plan: TrainPlan, state: TrainState, weight: float, steps: list[_TrainStep], held_out: Split, clock: Clock
+    plan: TrainPlan, state: TrainState, weight: float, steps: list[_TrainStep], held_out: Split, *, clock: Clock
 ) -> EpochRecord:
     evaluation = _evaluate(plan, state.model, held_out, plan.settings, clock)
     record = EpochRecord(
@@ -259,7 +261,7 @@ def _record(
 def _with_solver_gap(
     plan: TrainPlan, model: SolvingModel, held_out: Split, output: Tensor, record: EpochRecord
 ) -> EpochRecord:
-    """|output - reference| / |reference|, the reference the same weights in float64 at a tight tolerance; and the scores' change."""
+    """|output - reference| / |reference|, the reference in float64 at a tight tolerance; and the scores' change."""
     tight = min(_REFERENCE_TOLERANCE, 1e-2 * plan.settings.rtol, 1e-2 * plan.settings.atol)
     settings = replace(plan.settings, rtol=tight, atol=tight, max_steps=100 * plan.settings.max_steps)
     split = Split(held_out.inputs.double(), held_out.targets)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 Scalar: TypeAlias = Float[Tensor, ""]
 State: TypeAlias = Float[Tensor, "*state"]  # the solution at one time, any shape
-States: TypeAlias = Float[Tensor, "times *state"]  # the solution at several times
+States: TypeAlias = Float[Tensor, "times *state"]  # noqa: F821 - the solution at several times
 PerStep: TypeAlias = Float[Tensor, " steps"]  # one value per accepted step
 Images: TypeAlias = Float[Tensor, "batch pixels"]
 Logits: TypeAlias = Float[Tensor, "batch classes"]

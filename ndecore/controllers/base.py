@@ -1,13 +1,14 @@
 """The contract of a step size controller: it works on plain numbers, so step sizes carry no gradient.
 
-Detached step sizes make the tape the exact derivative of the solve on its accepted step sequence. P1's code detaches them
-too (growth factor and accept/reject); its one remaining path, through the initial step, is left out here on purpose.
+Detached step sizes make the tape the exact derivative of the solve on its accepted step sequence. P1's code detaches
+them too (growth factor and accept/reject); its one remaining path, through the initial step, is left out here on
+purpose.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import ClassVar, NamedTuple, TypeAlias
 
 ControllerState: TypeAlias = float | int | None
 
@@ -30,6 +31,8 @@ class Verdict(NamedTuple):
 class Controller(ABC):
     """Judges attempted steps and proposes the next."""
 
+    stretch: ClassVar[float] = 1.01  # a step may be lengthened by this factor to end at t1, so that no sliver is left
+
     @abstractmethod
     def start(self, span: float, probe: Callable[[], float]) -> Start:
         """The first step of a solve over `span` = t1 - t0; `probe()` is the automatic one and costs one evaluation."""
@@ -39,10 +42,9 @@ class Controller(ABC):
         """Judge a step.
 
         Args:
-            error_ratio: tolerance-scaled error, dimensionless; infinite where the step produced a number that is not finite.
-            dt: the step that was attempted.
-            state: from the verdict before, or from `start`.
-            error_order: the error estimate is O(dt^error_order).
+            error_ratio: tolerance-scaled error, dimensionless; infinite where the step made a number that is not
+            finite. dt: the step that was attempted. state: from the verdict before, or from `start`. error_order: the
+            error estimate is O(dt^error_order).
         """
 
 

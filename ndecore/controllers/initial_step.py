@@ -12,7 +12,7 @@ _TINY_STEP = 1e-6  # unit of time, where the state or the slope gives no scale
 
 
 @torch.no_grad()
-def initial_step(  # noqa: PLR0913, PLR0917 - the six inputs of the published algorithm
+def initial_step(  # noqa: PLR0917 - the six inputs of the published algorithm
     term: ODETerm, t0: float, y0: State, f0: State, span: float, order: int, rtol: float, atol: float
 ) -> float:
     """Hairer's automatic step: small enough for the slope and the curvature at t0. Costs one evaluation.
@@ -34,7 +34,7 @@ def initial_step(  # noqa: PLR0913, PLR0917 - the six inputs of the published al
     Returns:
         The step, in units of time; NaN where y0 or f0 is not finite.
 
-    Reference: Hairer, Norsett, Wanner I, II.4; exponent 1/order as in OrdinaryDiffEq.jl `initdt`, which both papers used.
+    Reference: Hairer, Norsett, Wanner I, II.4; exponent 1/order as in OrdinaryDiffEq.jl `initdt`, used by both papers.
     """
     scale = tolerance_scale(y0, y0, rtol, atol)
     d0, d1 = torch.stack([rms_norm(y0 / scale), rms_norm(f0 / scale)]).tolist()

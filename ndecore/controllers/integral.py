@@ -1,7 +1,7 @@
 """Integral control of the step size."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ndecore.controllers.base import Controller, ControllerState, Start, StepBounds, Verdict
 
@@ -13,7 +13,7 @@ class IController(Controller):
     Reference: Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, II.4 (4.13).
     """
 
-    bounds: StepBounds = StepBounds()
+    bounds: StepBounds = field(default_factory=StepBounds)
 
     def start(self, span: float, probe: Callable[[], float]) -> Start:
         """Begin with the automatic step; nothing to remember."""

@@ -1,7 +1,7 @@
 """Proportional-integral control of the step size."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ndecore.controllers.base import Controller, ControllerState, Start, StepBounds, Verdict
 
@@ -10,7 +10,7 @@ _FIRST_RATIO = 1e-4  # stands for the ratio before the first, and bounds the rem
 
 @dataclass(frozen=True)
 class PIController(Controller):
-    """dt <- dt clip(safety q_prev^beta2 / q^beta1), beta1 = 7/(10 k), beta2 = 2/(5 k), k the order of the error estimate.
+    """dt <- dt clip(safety q_prev^beta2 / q^beta1), beta1 = 7/(10 k), beta2 = 2/(5 k), k the error estimate's order.
 
     A rejected step shrinks by safety q^(-beta1) and leaves the remembered ratio as it was. For Tsit5 beta1 = 0.14 and
     beta2 = 0.08, the controller of both papers.
@@ -18,7 +18,7 @@ class PIController(Controller):
     Reference: Gustafsson, ACM TOMS 17 (1991) 533-554; constants of OrdinaryDiffEq.jl.
     """
 
-    bounds: StepBounds = StepBounds()
+    bounds: StepBounds = field(default_factory=StepBounds)
 
     def start(self, span: float, probe: Callable[[], float]) -> Start:
         """Begin with the automatic step, as if the ratio before it had been 1e-4."""

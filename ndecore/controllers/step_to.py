@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ndecore.controllers.base import Controller, ControllerState, Start, Verdict
 from ndecore.errors import InputError
@@ -10,21 +11,22 @@ from ndecore.errors import InputError
 
 @dataclass(frozen=True)
 class StepTo(Controller):
-    """Takes exactly the given steps and accepts each: the solve as a smooth function of its inputs, which gradcheck needs.
+    """Takes exactly the given steps and accepts each: the solve as a smooth function of its inputs, for gradcheck.
 
     Args:
-        dts: step sizes that add up to t1 - t0, such as `solution.records.dt.tolist()`.
+        dts: step sizes in the direction of time that add up to t1 - t0, such as `tuple(solution.records.dt.tolist())`.
     """
 
     dts: tuple[float, ...]
+    stretch: ClassVar[float] = 1 + 1e-6  # room for the rounding of a sum of steps, not for a step that was not given
 
     def start(self, span: float, probe: Callable[[], float]) -> Start:
-        """Begin with the first recorded step; the probe is not called. Raise `InputError` if the steps do not fill the span."""
+        """Begin with the first step; the probe is not called. Raise `InputError` if the steps do not fill the span."""
         total = math.fsum(self.dts)
-        if not self.dts or abs(total - span) > 1e-9 * abs(span):
+        if not (all(dt * span > 0 for dt in self.dts) and abs(total - span) <= 1e-9 * abs(span)):
             raise InputError(
-                f"StepTo: got {len(self.dts)} steps that add up to {total!r}, "
-                f"allowed: steps that add up to t1 - t0 = {span!r}; replay the records of a solve over the same span"
+                f"StepTo: got {len(self.dts)} steps that add up to {total!r}, allowed: steps in one direction that "
+                f"add up to t1 - t0 = {span!r}; replay the records of a solve over the same span"
             )
         return Start(self.dts[0], 1)
 

@@ -32,7 +32,7 @@ class Regularizer(ABC):
     needs_differentiable_records: ClassVar[bool]  # whether the solve must record error and stiffness with gradients
 
     def sample_times(self, t0: float, t1: float, generator: torch.Generator) -> tuple[float, ...]:
-        """Times at which the penalty wants to see the solution, drawn before the solve; none unless a penalty says so."""
+        """Times at which the penalty wants to see the solution, drawn before the solve; none by default."""
         return ()
 
     @abstractmethod

@@ -11,18 +11,19 @@ from ndecore.types import Scalar
 class GlobalError(Regularizer):
     """R_E = agg_j E_j |dt_j| over the accepted steps j of the solve.
 
-    The default is the variant of P1's code, for which its weights (100 -> 10) were tuned: the mean over n + 1 records of the
-    tolerance-scaled error ratio times the step. P1's text has the sum: `agg="sum", scaled=False`.
+    The default is the variant of P1's code, for which its weights (100 -> 10) were tuned: the mean over n + 1 records
+    of the tolerance-scaled error ratio times the step. P1's text has the sum: `agg="sum", scaled=False`.
 
-    Gradient path: through every stage of every accepted step, to the initial state and the parameters; step sizes are constants.
-    The scaled penalty depends on rtol and atol: another tolerance gives the same weight another meaning.
+    Gradient path: through every stage of every accepted step, to the initial state and the parameters; step sizes are
+    constants. The scaled penalty depends on rtol and atol: another tolerance gives the same weight another meaning.
 
     Args:
         agg: "sum", "mean" or "max" over the steps.
         weight_by_dt: multiply each step's error by |dt|, as both the text and the code do.
         scaled: E is the tolerance-scaled error ratio (dimensionless); else the rms of the raw error (unit of y).
 
-    Reference: P1 (Pal et al., Opening the Blackbox, ICML 2021), the definition of R_E; its code, `experiments/mnist_node.jl`.
+    Reference: P1 (Pal et al., Opening the Blackbox, ICML 2021), definition of R_E; its code,
+    `experiments/mnist_node.jl`.
     """
 
     agg: Aggregation = "mean"

@@ -16,17 +16,17 @@ from ndecore.types import Scalar
 class LocalError(Regularizer):
     """R_E = E(t_reg) |dt_reg| of one fresh step at one random time, t_reg ~ U[t0, t1] drawn before the solve.
 
-    The state u(t_reg) is the solve's dense output; the step starts from it with a new automatic step size, as a new integrator
-    on (t_reg, t1) would.
+    The state u(t_reg) is the solve's dense output; the step starts from it with a new automatic step size, as a new
+    integrator on (t_reg, t1) would.
 
-    Gradient path: u(t_reg), dt and the first stage k1 are constants; the gradient reaches the parameters through stages 2 to s
-    and the new state alone. There is none to the input. Costs s + 1 evaluations per training step (8 for Tsit5: k1, the
-    probe of the step size, six stages) and none at prediction.
+    Gradient path: u(t_reg), dt and the first stage k1 are constants; the gradient reaches the parameters through
+    stages 2 to s and the new state alone. There is none to the input. Costs s + 1 evaluations per training step (8
+    for Tsit5: k1, the probe of the step size, six stages) and none at prediction.
 
     Args:
         weight_by_dt: multiply by |dt|, as the text and the code do.
-        scaled: E is the tolerance-scaled error ratio (dimensionless), the default because the published weights were tuned for
-            it; else the rms of the raw error (unit of y). The scaled penalty depends on rtol and atol.
+        scaled: E is the tolerance-scaled error ratio (dimensionless), the default because the published weights were
+            tuned for it; else the rms of the raw error (unit of y). The scaled penalty depends on rtol and atol.
 
     Reference: P2 (Pal et al., Locally Regularized Neural Differential Equations, ICML 2023), algorithm 1 (unbiased).
     """

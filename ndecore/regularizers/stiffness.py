@@ -11,19 +11,20 @@ from ndecore.types import Scalar
 class GlobalStiffness(Regularizer):
     """R_S = agg_j S_j over the accepted steps j, S_j the stiffness estimate of the step.
 
-    The default is the variant of P1's code, for which its weight (0.1) was tuned: the maximum over the steps of S divided by the
-    solver's stability size, without dt. P1's text has the sum with dt: `agg="sum", weight_by_dt=True, scaled=False`. The
-    constant record that P1's code makes at t0 (a floor of 0.285 without gradient) is left out.
+    The default is the variant of P1's code, for which its weight (0.1) was tuned: the maximum over the steps of S
+    divided by the solver's stability size, without dt. P1's text has the sum with dt: `agg="sum", weight_by_dt=True,
+    scaled=False`. The constant record that P1's code makes at t0 (a floor of 0.285 without gradient) is left out.
 
-    Gradient path: through the stages of the accepted steps that the aggregation selects; step sizes are constants. An estimate
-    whose denominator vanishes counts as 0, with gradient 0. The penalty does not depend on the tolerance but through the steps.
+    Gradient path: through the stages of the accepted steps that the aggregation selects; step sizes are constants. An
+    estimate whose denominator vanishes counts as 0, with gradient 0. The penalty does not depend on the tolerance but
+    through the steps.
 
     Args:
         agg: "sum", "mean" (over n + 1 records) or "max" over the steps.
         weight_by_dt: multiply each step's estimate by |dt|.
         scaled: divide by the solver's stability size (3.5068 for Tsit5).
 
-    Reference: P1 (Pal et al., Opening the Blackbox, ICML 2021), the definition of R_S; Shampine (1977) for the estimate.
+    Reference: P1 (Pal et al., Opening the Blackbox, ICML 2021), definition of R_S; Shampine (1977) for the estimate.
     """
 
     agg: Aggregation = "max"

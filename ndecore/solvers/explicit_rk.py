@@ -37,7 +37,7 @@ class RungeKuttaStep(StepResult):
         return torch.mv(self.stages.t(), weights).view(self.y0.shape)
 
     def stiffness(self) -> Scalar:
-        """||k_i - k_j|| / ||g_i - g_j|| over two stages with equal nodes, in the rms norm; 0 where the arguments coincide.
+        """||k_i - k_j|| / ||g_i - g_j|| over two stages with equal nodes, in the rms norm; 0 where arguments coincide.
 
         Reference: Shampine (1977), as used by P1 (global stiffness regularizer) on stages 6 and 7.
         """
@@ -64,6 +64,9 @@ class ExplicitRungeKutta(Solver):
     """
 
     tableau: ClassVar[Tableau]
+
+    def __init_subclass__(cls) -> None:
+        assert cls.tableau.is_fsal, "the argument of the last stage is the solution"
 
     def start(self, term: ODETerm, t0: float, y0: State) -> State:
         """f(t0, y0)."""

@@ -16,7 +16,7 @@ _B = (
 
 
 class Tsit5(ExplicitRungeKutta):
-    """Tsitouras' 5(4) pair: 7 stages, the last one reused, with a free interpolant of order 4 and equal nodes in stages 6 and 7.
+    """Tsitouras' 5(4) pair: 7 stages, the last one reused, free interpolant of order 4, equal nodes in stages 6 and 7.
 
     The sign of the last error weight is +1/66: the paper prints -1/66, with which the weights do not sum to 0.
 

@@ -11,14 +11,15 @@ from ndecore.datasets.digits import digits
 from ndecore.metrics import METRICS, Metric
 from ndecore.models.classifier import NeuralODEClassifier
 from ndecore.models.time_mlp import TimeMLP
-from ndecore.tasks.base import Task, Hyperparameters
+from ndecore.tasks.base import Hyperparameters, Task
 from ndecore.types import Labels, Logits, Scalar
 
 
 class DigitsNode(Task):
-    """Classify 8x8 digits by a neural ODE on the pixels: 64 -> 100 -> 64 tanh, time-dependent, then a linear head, on [0, 1].
+    """Classify 8x8 digits by a neural ODE on the pixels over [0, 1]: 64 -> 100 -> 64 tanh with time; a linear head.
 
-    As in P1: momentum 0.9, no normalization, the pixels in [0, 1]. Held-out data is one batch, so its NFE is a whole number.
+    As in P1: momentum 0.9, no normalization, the pixels in [0, 1]. Held-out data is one batch, so its NFE is a whole
+    number.
 
     Reference: P1, MNIST neural ODE.
     """

@@ -1,0 +1,283 @@
+"""The interactive Pareto figure: draws what `pareto` computed, and decides nothing but the layout."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import combinations
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.io import to_html
+from plotly.subplots import make_subplots
+
+from ndecore.metrics import Direction, Metric
+from reports.pareto import cost_matrix, feasible_trials, front, knee_trial, non_dominated
+from reports.records import StudyRecord, TrialRecord
+from reports.tables import searched_keys
+from reports.wording import gap_text, title_with_unit, value_text
+
+_INK, _PALE, _GRID = "#24292f", "#8c959f", "#eaeef2"
+_FONT = "Inter, Helvetica Neue, Helvetica, Arial, sans-serif"
+_CELLS = ((1, 1), (1, 2), (2, 2))  # the main panel on the left, two panels beside it
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """Where a pair of objectives is drawn; x is None where there is only one: then it is the trial's number."""
+
+    row: int
+    column: int
+    x: Metric | None
+    y: Metric
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Trials that look alike."""
+
+    name: str
+    trials: tuple[TrialRecord, ...]
+    marker: dict[str, Any]
+    is_coloured: bool
+
+
+def front_figure(study: StudyRecord) -> go.Figure:
+    """The study's trials and its front in the pairs of its objectives, three pairs at most.
+
+    The main panel shows the first two (accuracy against NFE) with the third (training time) as colour. A
+    panel's line is the front of its own two objectives: a member below it is on the study's front for the
+    sake of the others.
+
+    Args:
+        study: any number of objectives from one, any number of trials from none.
+    """
+    panels = _panels(study.objectives)
+    hue = study.objectives[2] if len(study.objectives) > 2 else None
+    figure = _empty_figure(len(panels))
+    for panel in panels:
+        _draw_line(figure, panel, front(study))
+        for group in _groups(study):
+            _draw_group(figure, panel, group, hue, study)
+        _draw_axes(figure, panel, _drawn(study))
+    _annotate(figure, panels[0], study)
+    _lay_out(figure, study, hue)
+    return figure
+
+
+def figure_html(figure: go.Figure) -> str:
+    """The figure as one HTML page that needs nothing from the internet: plotly's script is in it (4.6 MB)."""
+    page: str = to_html(
+        figure,
+        include_plotlyjs=True,
+        full_html=True,
+        div_id="pareto-front",  # fixed: the same study gives the same page
+        config={"displaylogo": False, "responsive": True},
+    )
+    return page
+
+
+def _panels(objectives: tuple[Metric, ...]) -> list[_Panel]:
+    pairs = list(combinations(objectives, 2))[: len(_CELLS)]
+    if not pairs:
+        return [_Panel(1, 1, None, objectives[0])]
+    return [_Panel(*cell, *_oriented(*pair)) for cell, pair in zip(_CELLS, pairs, strict=False)]
+
+
+def _oriented(first: Metric, second: Metric) -> tuple[Metric, Metric]:
+    """The pair as (x, y): what is maximised goes up, and costs go to the right."""
+    if second.direction is Direction.MAXIMIZE and first.direction is Direction.MINIMIZE:
+        return first, second
+    return second, first
+
+
+def _empty_figure(n_panels: int) -> go.Figure:
+    if n_panels == 1:
+        return make_subplots()
+    specs = [[{"rowspan": 2}, {}], [None, {}]]
+    return make_subplots(
+        rows=2,
+        cols=2,
+        specs=specs,
+        column_widths=[0.66, 0.34],
+        horizontal_spacing=0.1,
+        vertical_spacing=0.14,
+    )
+
+
+def _drawn(study: StudyRecord) -> tuple[TrialRecord, ...]:
+    return tuple(trial for trial in study.trials if trial.values(study.objectives) is not None)
+
+
+def _groups(study: StudyRecord) -> list[_Group]:
+    members = front(study)
+    on_front = {trial.number for trial in members}
+    may_be = {trial.number for trial in feasible_trials(study)}
+    dominated = tuple(t for t in feasible_trials(study) if t.number not in on_front)
+    infeasible = tuple(t for t in _drawn(study) if t.number not in may_be)
+    best = (knee_trial(study),) if members else ()
+    white = {"width": 1.5, "color": "white"}
+    return [
+        _Group("infeasible (solver gap)", infeasible, {"symbol": "x-thin", "size": 8}, False),
+        _Group("dominated", dominated, {"symbol": "circle", "size": 8, "opacity": 0.45}, True),
+        _Group("Pareto front", members, {"symbol": "circle", "size": 16, "line": white}, True),
+        _Group("knee", best, {"symbol": "star", "size": 25, "line": {"width": 1.5, "color": _INK}}, True),
+    ]
+
+
+def _draw_group(figure: go.Figure, panel: _Panel, group: _Group, hue: Metric | None, study: StudyRecord) -> None:
+    marker = dict(group.marker)
+    if not group.is_coloured:
+        marker |= {"line": {"width": 2, "color": _PALE}}
+    elif hue is not None:
+        marker |= {"color": [_value(trial, hue) for trial in group.trials], "coloraxis": "coloraxis"}
+    else:
+        marker |= {"color": "#3b6fb6"}
+    figure.add_trace(
+        go.Scatter(
+            x=[_value(trial, panel.x) for trial in group.trials],
+            y=[_value(trial, panel.y) for trial in group.trials],
+            mode="markers",
+            name=group.name,
+            legendgroup=group.name,
+            showlegend=(panel.row, panel.column) == _CELLS[0] and bool(group.trials),
+            marker=marker,
+            customdata=[trial.number for trial in group.trials],
+            hovertext=[_hover(trial, study) for trial in group.trials],
+            hoverinfo="text",
+        ),
+        row=panel.row,
+        col=panel.column,
+    )
+
+
+def _draw_line(figure: go.Figure, panel: _Panel, members: Sequence[TrialRecord]) -> None:
+    """The border of what the members dominate in this panel's plane."""
+    if panel.x is None or not members:
+        return
+    mask = non_dominated(cost_matrix(members, (panel.x, panel.y)))
+    on_line = [trial for trial, is_on_line in zip(members, mask, strict=True) if is_on_line]
+    on_line.sort(key=lambda trial: _value(trial, panel.x))
+    figure.add_trace(
+        go.Scatter(
+            x=[_value(trial, panel.x) for trial in on_line],
+            y=[_value(trial, panel.y) for trial in on_line],
+            mode="lines",
+            line={
+                "shape": "hv" if panel.x.direction is Direction.MINIMIZE else "vh",
+                "color": _PALE,
+                "width": 1.5,
+            },
+            showlegend=False,
+            hoverinfo="skip",
+        ),
+        row=panel.row,
+        col=panel.column,
+    )
+
+
+def _draw_axes(figure: go.Figure, panel: _Panel, trials: Sequence[TrialRecord]) -> None:
+    common = {
+        "gridcolor": _GRID,
+        "linecolor": _PALE,
+        "ticks": "outside",
+        "tickcolor": _PALE,
+        "zeroline": False,
+    }
+    size = 15 if (panel.row, panel.column) == _CELLS[0] else 12
+    for metric, update in ((panel.x, figure.update_xaxes), (panel.y, figure.update_yaxes)):
+        text = title_with_unit(metric) if metric else "trial"
+        own: dict[str, Any] = {"title": {"text": text, "font": {"size": size}}}
+        if metric and metric.name == "accuracy":
+            own["tickformat"] = ".1~%"
+        if _is_logarithmic(metric, trials):
+            own["type"] = "log"
+        update(**common, **own, row=panel.row, col=panel.column)
+
+
+def _is_logarithmic(metric: Metric | None, trials: Sequence[TrialRecord]) -> bool:
+    """Costs that span more than a decade are read by ratio."""
+    if metric is None or metric.direction is Direction.MAXIMIZE or not trials:
+        return False
+    values = [_value(trial, metric) for trial in trials]
+    return min(values) > 0.0 and max(values) > 10.0 * min(values)
+
+
+def _annotate(figure: go.Figure, panel: _Panel, study: StudyRecord) -> None:
+    """Name the knee and the configs that were proposed by name."""
+    members = front(study)
+    best = knee_trial(study) if members else None
+    for trial in _drawn(study):
+        names = (["<b>knee</b>"] if trial is best else []) + ([escape(trial.label)] if trial.label else [])
+        if not names:
+            continue
+        above = -1 if trial in members else 1  # nothing is better than the front, so there is room for its labels
+        figure.add_annotation(
+            x=_position(trial, panel.x, _drawn(study)),
+            y=_position(trial, panel.y, _drawn(study)),
+            text=" · ".join(names),
+            ax=34,
+            ay=above * 38,
+            showarrow=True,
+            standoff=10,
+            arrowwidth=1,
+            arrowcolor=_PALE,
+            font={"size": 13, "color": _INK},
+            bgcolor="rgba(255,255,255,0.85)",
+            row=panel.row,
+            col=panel.column,
+        )
+
+
+def _position(trial: TrialRecord, metric: Metric | None, trials: Sequence[TrialRecord]) -> float:
+    """Where an annotation goes: on a logarithmic axis plotly wants the exponent."""
+    value = _value(trial, metric)
+    return math.log10(value) if _is_logarithmic(metric, trials) else value
+
+
+def _lay_out(figure: go.Figure, study: StudyRecord, hue: Metric | None) -> None:
+    n_front, n_infeasible = len(front(study)), len(_drawn(study)) - len(feasible_trials(study))
+    ended_early = len(study.trials) - len(_drawn(study))
+    subtitle = f"task {escape(study.task)} · {len(study.trials)} trials · {n_front} on the front"
+    subtitle += f" · {n_infeasible} infeasible" if n_infeasible else ""
+    subtitle += f" · {ended_early} not finished" if ended_early else ""
+    figure.update_layout(
+        template="plotly_white",
+        font={"family": _FONT, "size": 13, "color": _INK},
+        title={
+            "text": f"<b>{escape(study.name)}</b>",
+            "font": {"size": 22},
+            "subtitle": {"text": subtitle, "font": {"size": 14, "color": "#57606a"}},
+            "x": 0.0,
+            "xref": "paper",
+        },
+        # Below the panels: above them it meets the title in MLflow's narrow artifact page.
+        legend={"orientation": "h", "x": 0.0, "yref": "container", "y": 0.01, "yanchor": "bottom"},
+        hoverlabel={"bgcolor": "white", "bordercolor": _PALE, "align": "left", "font": {"color": _INK}},
+        hovermode="closest",
+        margin={"l": 80, "r": 40, "t": 95, "b": 100},
+    )
+    if hue is not None:
+        bar = {
+            "title": {"text": title_with_unit(hue), "side": "top", "font": {"size": 12}},
+            "thickness": 12,
+            "outlinewidth": 0,
+        }
+        figure.update_layout(coloraxis={"colorscale": "Viridis", "reversescale": True, "colorbar": bar})
+
+
+def _value(trial: TrialRecord, metric: Metric | None) -> float:
+    return float(trial.number) if metric is None else trial.epochs[-1].objectives()[metric.name]
+
+
+def _hover(trial: TrialRecord, study: StudyRecord) -> str:
+    values = [f"{title_with_unit(m)}: {value_text(m, _value(trial, m))}" for m in study.objectives]
+    gap = gap_text(trial.epochs[-1].solver_gap)
+    config = [f"{key}: {_short(trial.config[key])}" for key in searched_keys(study) if key in trial.config]
+    heading = f"trial {trial.number}" + (f" · {trial.label}" if trial.label else "")
+    body = "<br>".join(map(escape, [*values, f"solver gap: {gap}"]))
+    return f"<b>{escape(heading)}</b><br>{body}<br>" + "".join(f"<br>{escape(line)}" for line in config)
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,89 @@
+"""A study read back from MLflow, for where its ledger is not at hand."""
+
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+
+from mlflow import MlflowClient
+from mlflow.entities import Experiment, Run
+from mlflow.exceptions import MlflowException
+
+from ndecore.errors import InputError
+from reports.records import Kind, StudyRecord, Tag, TrialRecord, study_from_tags, trial_from_run
+
+_PAGE = 1000  # runs per request
+
+
+def load_study(tracking: MlflowClient | str, name: str) -> StudyRecord:
+    """The study with its trials, each with its last epoch alone.
+
+    A front needs no more than last values, and those come with the runs, a page of them per request; whole
+    histories would cost a request per metric and run. Infinities come back as infinities, though SQL stores
+    hold the largest float.
+
+    Args:
+        tracking: a client, or the URI of the tracking store or server.
+        name: of the study, which is that of its experiment.
+
+    Raises:
+        InputError: the store has no such study, or it cannot be asked.
+    """
+    client = MlflowClient(tracking_uri=tracking) if isinstance(tracking, str) else tracking
+    try:
+        experiment = _experiment(client, name)
+        study_runs = _runs(client, experiment, Kind.STUDY)
+        trial_runs = _runs(client, experiment, Kind.TRIAL)
+    except MlflowException as error:
+        raise InputError(f"{client.tracking_uri}: cannot be asked for studies: {error}.") from error
+    if not study_runs:
+        raise InputError(f"experiment {name!r} at {client.tracking_uri} holds no study: no run is tagged as one.")
+    study = study_from_tags(study_runs[-1].data.tags, _trials(trial_runs))
+    return replace(study, tracking_uri=client.tracking_uri, experiment_id=experiment.experiment_id)
+
+
+def _experiment(client: MlflowClient, name: str) -> Experiment:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None or experiment.lifecycle_stage != "active":
+        found = ", ".join(sorted(e.name for e in client.search_experiments())) or "none"
+        raise InputError(f"study: got {name!r}; at {client.tracking_uri} there are: {found}.")
+    return experiment
+
+
+def _runs(client: MlflowClient, experiment: Experiment, kind: Kind) -> list[Run]:
+    """All runs of a kind, the oldest first."""
+    runs: list[Run] = []
+    token: str | None = None
+    while True:
+        page = client.search_runs(
+            [experiment.experiment_id],
+            filter_string=f"tags.`{Tag.KIND}` = '{kind}'",
+            max_results=_PAGE,
+            order_by=["attributes.start_time ASC"],
+            page_token=token,
+        )
+        runs.extend(page)
+        token = page.token
+        if not token:
+            return runs
+
+
+def _trials(runs: list[Run]) -> tuple[TrialRecord, ...]:
+    """One trial per number: a writer that crashed may have made a run twice, and the one that got further counts."""
+    further: dict[int, TrialRecord] = {}
+    for run in runs:
+        trial = trial_from_run(run.data.tags, _restored(run.data.metrics))
+        known = further.get(trial.number)
+        if known is None or _epoch(trial) >= _epoch(known):
+            further[trial.number] = trial
+    return tuple(further[number] for number in sorted(further))
+
+
+def _restored(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The values as they were logged: MLflow's SQL stores keep an infinity as the largest float."""
+    largest = sys.float_info.max
+    return {n: math.copysign(math.inf, v) if abs(v) >= largest else v for n, v in metrics.items()}
+
+
+def _epoch(trial: TrialRecord) -> int:
+    return trial.epochs[-1].epoch if trial.epochs else 0

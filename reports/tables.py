@@ -1,0 +1,146 @@
+"""A study's front in rows, for terminals, Markdown and JSON."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ndecore.metrics import METRICS
+from reports.pareto import feasible_trials, front, knee_trial, study_hypervolume
+from reports.records import StudyRecord, TrialRecord
+from reports.wording import gap_text, title, title_with_unit, value_text
+
+BASELINE = "vanilla"  # the label of the trial that ratios refer to
+RATIOS = tuple(METRICS[name] for name in ("nfe", "train_s", "predict_s"))
+
+
+@dataclass(frozen=True)
+class FrontRow:
+    """A member of the front, as a table shows it."""
+
+    trial: int
+    label: str
+    values: Mapping[str, float]  # the study's objectives, by Metric.name, in their units
+    regularizer: str
+    weight: float | None  # dimensionless, at the first epoch
+    weight_end: float | None  # dimensionless, at the last
+    rtol: float | None  # dimensionless
+    solver_gap: float | None  # dimensionless
+    is_knee: bool
+    ratios: Mapping[str, float]  # dimensionless, of `RATIOS` to the baseline; empty where there is none
+
+
+def searched_keys(study: StudyRecord) -> tuple[str, ...]:
+    """The config keys in which the trials differ, in the order of the configs: what the study varied."""
+    configs = [trial.config for trial in study.trials]
+    keys = dict.fromkeys(key for config in configs for key in config)
+    absent = object()
+    seen = {key: [config.get(key, absent) for config in configs] for key in keys}
+    return tuple(key for key, values in seen.items() if any(value != values[0] for value in values))
+
+
+def baseline_trial(study: StudyRecord) -> TrialRecord | None:
+    """The first trial labelled `BASELINE` that trained to its end; None where there is none."""
+    return next((t for t in study.trials if t.label == BASELINE and t.values(study.objectives)), None)
+
+
+def front_rows(study: StudyRecord) -> tuple[FrontRow, ...]:
+    """The front as `pareto.front` sorts it, one row each; no rows where it is empty."""
+    members = front(study)
+    baseline = baseline_trial(study)
+    chosen = knee_trial(study) if members else None
+    return tuple(_row(study, trial, baseline, trial is chosen) for trial in members)
+
+
+def front_markdown(study: StudyRecord) -> str:
+    """The front as Markdown: a heading, a line on the trials, the table, and what the ratios refer to."""
+    rows = front_rows(study)
+    lines = [f"# Pareto front of {study.name}", "", _counts_sentence(study), ""]
+    if not rows:
+        return "\n".join([*lines, "No trial is on the front yet.", ""])
+    ratios = tuple(metric for metric in RATIOS if metric.name in rows[0].ratios)
+    heads = ["trial", "label", *map(title_with_unit, study.objectives)]
+    heads += ["regularizer", "weight", "rtol", "solver gap", *(f"{title(m)} ratio" for m in ratios), "choice"]
+    lines += [_line(heads), _line(["---"] * len(heads))]
+    for row in rows:
+        values = [value_text(metric, row.values[metric.name]) for metric in study.objectives]
+        setting = [row.regularizer, weight_text(row), _number(row.rtol), gap_text(row.solver_gap)]
+        against = [f"{row.ratios[metric.name]:.2f}" for metric in ratios]
+        choice = "knee" if row.is_knee else ""
+        lines.append(_line([str(row.trial), row.label, *values, *setting, *against, choice]))
+    return "\n".join([*lines, "", *_baseline_sentence(study), ""])
+
+
+def study_summary(study: StudyRecord) -> dict[str, Any]:
+    """What `show --json` prints: plain JSON values, every number with all its digits."""
+    rows = front_rows(study)
+    configs = {trial.number: dict(trial.config) for trial in study.trials}
+    return {
+        "study": study.name,
+        "task": study.task,
+        "objectives": [asdict(m) | {"direction": m.direction.value} for m in study.objectives],
+        "max_solver_gap": study.max_solver_gap,
+        "n_trials": study.n_trials,
+        "trials": dict(Counter(trial.status.value for trial in study.trials)),
+        "feasible": len(feasible_trials(study)),
+        "hypervolume": study_hypervolume(study),
+        "knee": next((row.trial for row in rows if row.is_knee), None),
+        "front": [asdict(row) | {"config": configs[row.trial]} for row in rows],
+        "versions": dict(study.versions or {}),
+    }
+
+
+def weight_text(row: FrontRow) -> str:
+    """The penalty's weight, with where its schedule ends: "100 → 10"."""
+    if row.weight_end is None or row.weight_end == row.weight:
+        return _number(row.weight)
+    return f"{_number(row.weight)} → {_number(row.weight_end)}"
+
+
+def _row(study: StudyRecord, trial: TrialRecord, baseline: TrialRecord | None, is_knee: bool) -> FrontRow:
+    config, last = trial.config, trial.epochs[-1]
+    measured = last.objectives()
+    return FrontRow(
+        trial=trial.number,
+        label=trial.label,
+        values={metric.name: measured[metric.name] for metric in study.objectives},
+        regularizer=str(config.get("regularizer", "")),
+        weight=config.get("weight"),
+        weight_end=config.get("weight_end"),
+        rtol=config.get("rtol"),
+        solver_gap=last.solver_gap,
+        is_knee=is_knee,
+        ratios=_ratios(trial, baseline) if baseline else {},
+    )
+
+
+def _ratios(trial: TrialRecord, baseline: TrialRecord) -> dict[str, float]:
+    ours, theirs = trial.epochs[-1].objectives(), baseline.epochs[-1].objectives()
+    return {m.name: ours[m.name] / theirs[m.name] for m in RATIOS if theirs[m.name] > 0.0}
+
+
+def _counts_sentence(study: StudyRecord) -> str:
+    """How many trials ended how, and how far the front reaches."""
+    ends = ", ".join(f"{n} {end}" for end, n in Counter(t.status.value for t in study.trials).items())
+    return (
+        f"Task {study.task}; {len(study.trials)} of {study.n_trials} trials ({ends}), "
+        f"{len(feasible_trials(study))} within solver gap {study.max_solver_gap:g}; "
+        f"hypervolume {study_hypervolume(study):.3f} of the study's own box."
+    )
+
+
+def _baseline_sentence(study: StudyRecord) -> list[str]:
+    baseline = baseline_trial(study)
+    if baseline is None:
+        return []
+    measured = baseline.epochs[-1].objectives()
+    values = ", ".join(f"{title_with_unit(m)} {value_text(m, measured[m.name])}" for m in study.objectives)
+    return [f"Ratios are to trial {baseline.number}, {BASELINE}: {values}."]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,0 +1,132 @@
+"""The vocabulary of a flat config: every key that a trial may have, what it may be, and what it means.
+
+The defaults are not here: they live with the task, the solver and the regularizer that use them.
+"""
+
+import sys
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from ndecore.controllers import CONTROLLERS
+from ndecore.regularizers import REGULARIZERS, SCHEDULES
+from ndecore.solvers import SOLVERS
+from search_spaces.document import Node
+from search_spaces.domains import Value
+from search_spaces.problems import Problem, did_you_mean
+
+Check = Callable[[object], Value | None]
+
+MAX_SEED = 2**32 - 1  # numpy, and with it every search library, takes no larger one
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One key of a config.
+
+    Args:
+        name: the key.
+        type: of its value; a float may be written as an integer.
+        check: value as written -> value as used, or None if it is not allowed.
+        allowed: what `check` lets pass, in words.
+        doc: what it means, with its unit.
+        names: what the value is chosen from, where it is a name.
+    """
+
+    name: str
+    type: type
+    check: Check
+    allowed: str
+    doc: str
+    names: Collection[str] = ()
+
+
+def _name(name: str, names: Collection[str], doc: str) -> Parameter:
+    def check(value: object) -> Value | None:
+        return value if isinstance(value, str) and value in names else None
+
+    return Parameter(name, str, check, ", ".join(names), doc, names)
+
+
+def _flag(name: str, doc: str) -> Parameter:
+    return Parameter(name, bool, lambda value: value if isinstance(value, bool) else None, "true or false", doc)
+
+
+def _whole(name: str, least: int, doc: str, most: int | None = None) -> Parameter:
+    def check(value: object) -> Value | None:
+        if not isinstance(value, int) or isinstance(value, bool):
+            return None
+        return value if least <= value and (most is None or value <= most) else None
+
+    allowed = f"a whole number >= {least}" if most is None else f"a whole number from {least} to {most}"
+    return Parameter(name, int, check, allowed, doc)
+
+
+def _real(name: str, passes: Callable[[float], bool], allowed: str, doc: str) -> Parameter:
+    def check(value: object) -> Value | None:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return None
+        return float(value) if abs(value) <= sys.float_info.max and passes(value) else None
+
+    return Parameter(name, float, check, allowed, doc)
+
+
+def _positive(name: str, doc: str) -> Parameter:
+    return _real(name, lambda value: value > 0, "a finite number > 0", doc)
+
+
+PARAMETERS: Mapping[str, Parameter] = {
+    parameter.name: parameter
+    for parameter in (
+        _name("solver", SOLVERS, "The step method."),
+        _name("controller", CONTROLLERS, "What chooses the step sizes."),
+        _positive("rtol", "The relative tolerance of a step, dimensionless."),
+        _positive("atol", "The absolute tolerance of a step, in the state's unit; the same as rtol if absent."),
+        _whole("max_steps", 1, "The attempted steps after which a solve is given up."),
+        _name("regularizer", REGULARIZERS, "The penalty added to the loss."),
+        _name("agg", ("sum", "mean", "max"), "How a penalty gathers what the accepted steps recorded."),
+        _flag("weight_by_dt", "Whether each step's part in the penalty is multiplied by its step size."),
+        _flag("scaled", "Whether the penalty takes tolerance-scaled estimates (the published code) or raw ones."),
+        _name("schedule", SCHEDULES, "How the penalty's weight changes over the epochs."),
+        _real(
+            "weight", lambda value: value >= 0, "a finite number >= 0", "The penalty's weight, at first; dimensionless."
+        ),
+        _positive("weight_end", "The penalty's weight at the end of a schedule that changes it, dimensionless."),
+        _positive("learning_rate", "The size of the optimizer's steps, dimensionless."),
+        _real("momentum", lambda value: 0 <= value < 1, "a number 0 <= x < 1", "Of the optimizer, dimensionless."),
+        _whole("batch_size", 1, "The samples in one training solve."),
+        _whole("epochs", 1, "The passes over the training data."),
+        _whole("seed", 0, "Of the split, the initial weights and the order of the batches.", MAX_SEED),
+        _whole("threads", 1, "The CPU threads that one trial computes with."),
+        _whole("eval_batch_size", 1, "The samples in one held-out solve; NFE is counted per solve."),
+    )
+}
+
+
+def read_parameter(node: Node, parameter: Parameter, problems: list[Problem]) -> Value | None:
+    """Return the value at `node` as `parameter` has it; None, and a problem more, if it is not allowed."""
+    value = parameter.check(node.value)
+    if value is None:
+        problems.append(node.problem(parameter.allowed, remedy=did_you_mean(node.value, parameter.names)))
+    return value
+
+
+def read_parameters(node: Node, problems: list[Problem], other: Collection[str] = ()) -> dict[str, Value]:
+    """Return the parameters of the mapping at `node`, adding problems for wrong ones; keys in `other` are left out."""
+    if not isinstance(node.value, dict):
+        problems.append(node.problem("a mapping of parameters to values"))
+        return {}
+    read: dict[str, Value] = {}
+    for child in node.children():
+        if child.name in other:
+            continue
+        if child.name not in PARAMETERS:
+            problems.append(unknown_key(child, (*other, *PARAMETERS)))
+        elif (value := read_parameter(child, PARAMETERS[child.name], problems)) is not None:
+            read[child.name] = value
+    return read
+
+
+def unknown_key(node: Node, allowed: Collection[str]) -> Problem:
+    """Return the problem that the key at `node` is none of those allowed."""
+    remedy = did_you_mean(node.name, allowed)
+    return node.problem(", ".join(allowed), got=f"the unknown key {node.name!r}", remedy=remedy)

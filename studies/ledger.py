@@ -1,0 +1,211 @@
+"""The study's truth: an Optuna study for what was proposed, and an append-only event log for what happened.
+
+Both lie in the study's folder and are written by one process at a time. Ray executes and MLflow shows; neither is asked.
+"""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import yaml
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from ndecore.errors import InputError, NDEError
+from ndecore.metrics import Direction, EpochRecord
+from reports.records import StudyRecord, TrialRecord, TrialStatus
+from studies.spec import StudySpec, load_spec
+
+_SPEC, _EVENTS, _PROPOSALS, _LOCK = "spec.yaml", "events.jsonl", "proposals.log", "lock"
+_WORST = 1e6  # told to the sampler for each objective of a trial that diverged, beside the violated constraint
+
+
+class StudyBusy(NDEError):
+    """Another process is running this study."""
+
+
+class Ledger:
+    """One study: its spec, its proposals, its events. Read by anyone, written by the one that holds the lock."""
+
+    def __init__(self, folder: Path) -> None:
+        if not (folder / _EVENTS).exists():
+            known = ", ".join(study_names(folder.parent)) or "none yet"
+            raise InputError(f"no study {folder.name!r} under {folder.parent}, there are: {known}")
+        self.folder = folder
+        self.spec: StudySpec = load_spec(folder / _SPEC)
+        self._facts: dict[str, Any] = {}
+        self._trials: dict[int, TrialRecord] = {}
+        for event in _read_events(folder / _EVENTS):
+            self._apply(event)
+
+    @classmethod
+    def create(cls, folder: Path, spec: StudySpec, facts: Mapping[str, Any]) -> "Ledger":
+        """Begin a study in `folder`, which must not exist. `facts` are those of `StudyRecord` that the spec does not hold."""
+        partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+        partial.mkdir(parents=True)
+        (partial / _SPEC).write_text(yaml.safe_dump(spec.to_data(), sort_keys=False), encoding="utf-8")
+        created = {"event": "created", "time": time.time(), "facts": dict(facts)}
+        (partial / _EVENTS).write_text(json.dumps(created) + "\n", encoding="utf-8")
+        study = _open_proposals(partial, spec)
+        for start in spec.start:
+            study.enqueue_trial(_dimension_values(spec, start.config))
+        partial.rename(folder)  # all of it or nothing
+        return cls(folder)
+
+    def record(self) -> StudyRecord:
+        """The study as reports see it, now."""
+        return StudyRecord(
+            name=self.spec.name,
+            task=self.spec.task,
+            objectives=self.spec.objective_metrics,
+            max_solver_gap=self.spec.max_solver_gap,
+            n_trials=self.spec.trials,
+            trials=tuple(self._trials[number] for number in sorted(self._trials)),
+            **self._facts,
+        )
+
+    def trial(self, number: int) -> TrialRecord:
+        """The trial of this number, as it stands."""
+        return self._trials[number]
+
+    def unfinished(self) -> tuple[TrialRecord, ...]:
+        """Trials that were begun and neither completed nor failed, in order: a resumed study begins them again."""
+        open_states = (TrialStatus.RUNNING, TrialStatus.INTERRUPTED)
+        return tuple(t for _, t in sorted(self._trials.items()) if t.status in open_states)
+
+    def weights_path(self, number: int) -> Path:
+        """Where the trained weights of a trial are kept."""
+        return self.folder / "trials" / f"{number:04d}" / "weights.pt"
+
+    # Writing: `with ledger.writing():` first.
+
+    def writing(self) -> "_Writer":
+        """Take the lock; a context manager. Raise `StudyBusy` naming the holder."""
+        return _Writer(self)
+
+    def started(self, number: int, label: str, config: Mapping[str, Any]) -> None:
+        """A trial begins, for the first time or again from its start."""
+        self._append({"event": "started", "number": number, "label": label, "config": dict(config)})
+
+    def epoch(self, number: int, record: EpochRecord) -> None:
+        """A trial has completed an epoch."""
+        self._append({"event": "epoch", "number": number, "record": asdict(record)})
+
+    def ended(self, number: int, status: TrialStatus, reason: str = "") -> None:
+        """A trial has ended; the sampler learns of it. An interrupted one stays open in Optuna, to be begun again."""
+        self._append({"event": "ended", "number": number, "status": status.value, "reason": reason})
+        if status is not TrialStatus.INTERRUPTED:
+            self._tell(self._trials[number])
+
+    def _append(self, event: dict[str, Any]) -> None:
+        event = {"time": time.time(), **event}
+        self._events.write(json.dumps(event) + "\n")
+        self._events.flush()
+        self._apply(event)
+
+    def _apply(self, event: Mapping[str, Any]) -> None:
+        kind, number = event["event"], event.get("number", -1)
+        if kind == "created":
+            self._facts = dict(event["facts"])
+        elif kind == "started":
+            self._trials[number] = TrialRecord(
+                self.spec.name, number, event["config"], TrialStatus.RUNNING, label=event["label"]
+            )
+        elif kind == "epoch":
+            trial = self._trials[number]
+            self._trials[number] = replace(trial, epochs=(*trial.epochs, EpochRecord(**event["record"])))
+        elif kind == "ended":
+            status = TrialStatus(event["status"])
+            self._trials[number] = replace(self._trials[number], status=status, reason=event["reason"])
+
+    def _tell(self, trial: TrialRecord) -> None:
+        """Tell Optuna how a trial ended.
+
+        One that diverged is COMPLETE with a violated constraint: FAIL teaches the samplers nothing, and they would go back.
+        """
+        study = self.proposals
+        if trial.status is TrialStatus.FAILED:
+            study.tell(trial.number, state=TrialState.FAIL)
+            return
+        frozen = study.get_trials(deepcopy=False)[trial.number]
+        open_trial = optuna.Trial(study, frozen._trial_id)  # Optuna offers no other way to one that was asked for before
+        values = trial.values(self.spec.objective_metrics)
+        gap = trial.epochs[-1].solver_gap if values else None
+        open_trial.set_constraint("diverged", 0.0 if values else 1.0)
+        open_trial.set_constraint("solver_gap", gap - self.spec.max_solver_gap if gap is not None else 0.0)
+        worst = [_WORST if m.direction is Direction.MINIMIZE else -_WORST for m in self.spec.objective_metrics]
+        study.tell(trial.number, values or worst)
+
+
+class _Writer:
+    """Holds the study's lock, which the system releases if the process dies, and its files open for writing."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def __enter__(self) -> Ledger:
+        ledger = self._ledger
+        self._lock = (ledger.folder / _LOCK).open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.seek(0)
+            holder = self._lock.read().strip() or "an unknown process"
+            self._lock.close()
+            raise StudyBusy(f"study {ledger.spec.name!r} is being run by {holder}; wait for it or stop it") from None
+        self._lock.truncate(0)
+        self._lock.write(f"process {os.getpid()} on {os.uname().nodename}")
+        self._lock.flush()
+        _drop_torn_line(ledger.folder / _EVENTS)
+        ledger._events = (ledger.folder / _EVENTS).open("a", encoding="utf-8")
+        ledger.proposals = _open_proposals(ledger.folder, ledger.spec)
+        return ledger
+
+    def __exit__(self, *_: object) -> None:
+        self._ledger._events.close()
+        self._lock.close()
+
+
+def study_names(root: Path) -> tuple[str, ...]:
+    """The studies under `root`, sorted."""
+    return tuple(sorted(path.parent.name for path in root.glob(f"[!.]*/{_EVENTS}")))
+
+
+def _dimension_values(spec: StudySpec, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a flat config under the names of the space's dimensions, as the sampler knows them."""
+    return {
+        dimension.name: config[dimension.key]
+        for dimension in spec.space.dimensions
+        if dimension.only is None and dimension.is_active(config)
+    }
+
+
+def _open_proposals(folder: Path, spec: StudySpec) -> optuna.Study:
+    storage = JournalStorage(JournalFileBackend(str(folder / _PROPOSALS)))
+    return optuna.create_study(
+        storage=storage,
+        study_name=spec.name,
+        directions=[metric.direction.value for metric in spec.objective_metrics],
+        load_if_exists=True,
+    )
+
+
+def _read_events(path: Path) -> list[dict[str, Any]]:
+    """Every event that was written whole; a process that was killed may leave half a line at the end."""
+    text = path.read_text(encoding="utf-8")
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def _drop_torn_line(path: Path) -> None:
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        with path.open("r+b") as file:
+            file.truncate(whole)
