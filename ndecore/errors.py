@@ -14,4 +14,4 @@ class SolveFailed(NDEError, ArithmeticError):
 
 
 class TrainingDiverged(NDEError, ArithmeticError):
-    """Training met a loss or a gradient that is not finite; the message says where and what to change."""
+    """Training met a number that is not finite; the message says where and what to change."""

@@ -159,8 +159,8 @@ class _Run:
                 carry = step.carry
             else:
                 self.n_rejected += 1
-            if verdict.accept and not finite:
-                return Status.NON_FINITE  # a controller that cannot shrink its steps
+                if verdict.accept:  # by a controller that cannot shrink its steps
+                    return Status.NON_FINITE
             dt, state = verdict.dt, verdict.state
         return Status.SUCCESS
 
@@ -227,7 +227,8 @@ class _Run:
         stats = SolveStats(
             n_evaluations=self.term.n_evaluations - self.evaluations_before,
             # The last stage of the last step serves the estimates alone.
-            n_differentiated=self.n_accepted * self.settings.solver.evaluations_per_step + self.differentiable,
+            n_differentiated=self.n_accepted * self.settings.solver.evaluations_per_step
+            + (self.differentiable and self.n_accepted > 0),
             n_accepted=self.n_accepted,
             n_rejected=self.n_rejected,
         )

@@ -9,8 +9,8 @@ from ndecore.types import PerStep, State, States
 
 @dataclass(frozen=True)
 class StepRecords:
-    """One entry per accepted step. `t` and `dt` are float64 on the host, without gradient; the rest has the state's dtype,
-    and the gradient to the parameters where the solve was asked for differentiable records.
+    """One entry per accepted step. `t` and `dt` are float64 on the host, without gradient; the rest has the state's
+    dtype, and the gradient to the parameters where the solve was asked for differentiable records.
     """
 
     t: PerStep  # start of the step

@@ -94,7 +94,7 @@ def train(plan: TrainPlan, state: TrainState | None = None, clock: Clock = time.
         One record per epoch; the last also has the solver gap, measured on held-out data.
 
     Raises:
-        TrainingDiverged: the loss is not finite.
+        TrainingDiverged: a loss or a held-out score is not finite.
         SolveFailed: a solve ended early; the message names the remedy.
     """
     torch.set_num_threads(plan.threads)
@@ -237,9 +237,14 @@ def _record(
     plan: TrainPlan, state: TrainState, weight: float, steps: list[_TrainStep], held_out: Split, *, clock: Clock
 ) -> EpochRecord:
     evaluation = _evaluate(plan, state.model, held_out, plan.settings, clock)
+    scores = plan.task.scores(evaluation.output, held_out.targets)
+    if not all(map(math.isfinite, scores.values())):  # the last update of the epoch may have been one too many
+        raise TrainingDiverged(
+            f"held-out {dict(scores)} after epoch {state.epoch}: not finite; lower the learning rate"
+        )
     record = EpochRecord(
         epoch=state.epoch,
-        scores=plan.task.scores(evaluation.output, held_out.targets),
+        scores=scores,
         train_loss=statistics.fmean(s.loss for s in steps),
         penalty=statistics.fmean(s.penalty for s in steps),
         weight=weight,

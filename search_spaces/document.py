@@ -124,8 +124,8 @@ def parse_document(text: str, path: str) -> Document:
         root = loader.get_single_node()
         reader = _Reader(path, loader)
         data = None if root is None else reader.plain(root, ())
-    # ValueError: an integer of more digits than Python converts.
-    except (yaml.YAMLError, ValueError) as error:
+    # ValueError: an integer of more digits than Python converts. RecursionError: brackets nested a thousand deep.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SpecError([_syntax_problem(error, path)]) from error
     if reader.problems:
         raise SpecError(reader.problems)

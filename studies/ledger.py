@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -50,7 +49,7 @@ class Ledger:
         """Begin a study in `folder`, which must not exist. `facts` are those of `StudyRecord` that the spec does not hold."""
         partial = folder.with_name(f".{folder.name}.{os.getpid()}")
         partial.mkdir(parents=True)
-        (partial / _SPEC).write_text(yaml.safe_dump(spec.to_data(), sort_keys=False), encoding="utf-8")
+        (partial / _SPEC).write_text(spec.to_yaml(), encoding="utf-8")
         created = {"event": "created", "time": time.time(), "facts": dict(facts)}
         (partial / _EVENTS).write_text(json.dumps(created) + "\n", encoding="utf-8")
         study = _open_proposals(partial, spec)

@@ -21,7 +21,7 @@ _N_STARTUP = 8
 SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
     # Grouped: a conditional space is searched as its sub-spaces, each with its own joint density.
     "tpe": lambda seed: TPESampler(
-        seed=seed, multivariate=True, group=True, n_startup_trials=_N_STARTUP, warn_independent_sampling=False
+        seed=seed, multivariate=True, group=True, n_startup_trials=_N_STARTUP
     ),
     "nsgaii": lambda seed: NSGAIISampler(seed=seed, population_size=16),
     "random": lambda seed: RandomSampler(seed=seed),

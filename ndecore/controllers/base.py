@@ -42,9 +42,10 @@ class Controller(ABC):
         """Judge a step.
 
         Args:
-            error_ratio: tolerance-scaled error, dimensionless; infinite where the step made a number that is not
-            finite. dt: the step that was attempted. state: from the verdict before, or from `start`. error_order: the
-            error estimate is O(dt^error_order).
+            error_ratio: tolerance-scaled error, dimensionless; infinite where the step made a NaN or an infinity.
+            dt: the step that was attempted.
+            state: from the verdict before, or from `start`.
+            error_order: the error estimate is O(dt^error_order).
         """
 
 

@@ -1,1 +1,84 @@
-"""TODO"""
+"""The command line: `nde-study COMMAND`. One subcommand, one file.
+
+A subcommand's module is imported only when it is called, since importing torch, ray and mlflow takes seconds: `nde-study --help`
+and `validate` answer at once. Each module has a docstring (its description), `EXAMPLES`, `configure(parser)`, `main(args)`.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.metadata import version
+
+from ndecore.errors import InputError, NDEError
+
+COMMANDS = {
+    "run": "run a study, or what is left of it",
+    "ls": "list the studies that were run",
+    "show": "show a study's Pareto front",
+    "export": "write Pareto-optimal configs as YAML",
+    "train": "train an exported config and compare with the study",
+    "ui": "browse a study in MLflow",
+    "validate": "check a spec without running it",
+    "bench": "run a benchmark and write its report",
+}
+USER_MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
+
+_EXAMPLES = """examples:
+  nde-study run quickstart                                run the shipped quickstart study
+  nde-study ui quickstart                                 browse it in MLflow
+  nde-study export quickstart --top knee -o node.yaml     take the knee of its front
+  nde-study train node.yaml                               train that config again
+
+`nde-study COMMAND --help` has the options of a command, with examples."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code: 0, 1 for a failure, 2 for a user's mistake, 130 for Ctrl-C."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0 if args else USER_MISTAKE
+    if args[0] == "--version":
+        print(f"nde-study {version('nde-study')}")
+        return 0
+    if args[0] not in COMMANDS:
+        return _complain(f"unknown command: got {args[0]!r}, allowed: {', '.join(COMMANDS)}{_suggestion(args[0])}")
+    return _call(args[0], args[1:])
+
+
+def _call(command: str, rest: list[str]) -> int:
+    module = import_module(f"studies.cli.{command}")
+    parser = argparse.ArgumentParser(
+        prog=f"nde-study {command}",
+        description=module.__doc__,
+        epilog=f"examples:\n{module.EXAMPLES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.configure(parser)
+    try:
+        code: int = module.main(parser.parse_args(rest))
+    except InputError as error:
+        return _complain(str(error))
+    except NDEError as error:
+        return _complain(str(error), FAILURE)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return code
+
+
+def _complain(message: str, code: int = USER_MISTAKE) -> int:
+    print("\n".join(f"nde-study: {line}" for line in message.splitlines()), file=sys.stderr)
+    return code
+
+
+def _suggestion(command: str) -> str:
+    close = get_close_matches(command, COMMANDS, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _help() -> str:
+    lines = ["usage: nde-study COMMAND ...", "", "Multi-objective studies of regularized neural differential equations.", ""]
+    lines += ["commands:", *(f"  {name:10}{text}" for name, text in COMMANDS.items()), "", _EXAMPLES]
+    return "\n".join(lines)

@@ -133,7 +133,8 @@ MALFORMED = {
     ),
     "two domains at once": (
         REGULARIZER + "weight:\n"
-        "  - {float: [1, 2], when: {regularizer: [error, stiffness]}}\n  - {float: [2, 3], when: {regularizer: stiffness}}",
+        "  - {float: [1, 2], when: {regularizer: [error, stiffness]}}\n"
+        "  - {float: [2, 3], when: {regularizer: stiffness}}",
         2,
         "weight",
         "conflicting conditions, two domains at once where regularizer=stiffness",

@@ -1,0 +1,44 @@
+"""A study's front as a table in the terminal."""
+
+from collections import Counter
+
+from rich.console import Console
+from rich.table import Table
+
+from reports.records import StudyRecord, TrialStatus
+from reports.tables import RATIOS, FrontRow, front_rows, weight_text
+from reports.wording import value_text
+
+_SHORT = {"accuracy": "accuracy", "nfe": "NFE", "train_s": "train s", "predict_s": "predict s", "train_work": "work"}
+_WIDE = 100  # columns; a narrower terminal goes without the ratios
+
+
+def print_study(study: StudyRecord, console: Console) -> None:
+    """Print how the trials ended, then the front, the knee marked; and the reason of each trial that did not complete."""
+    ends = ", ".join(f"{n} {status}" for status, n in Counter(t.status.value for t in study.trials).items())
+    console.print(f"[bold]{study.name}[/bold] ({study.task}): {len(study.trials)} of {study.n_trials} trials: {ends or 'none'}")
+    rows = front_rows(study)
+    if rows:
+        console.print(_table(study, rows, with_ratios=console.width >= _WIDE))
+    else:
+        console.print("no trial is on the front: none is complete with a solver gap within bounds")
+    for trial in study.trials:
+        if trial.status not in (TrialStatus.COMPLETE, TrialStatus.RUNNING):
+            console.print(f"trial {trial.number} {trial.status.value}: {trial.reason}", markup=False)
+
+
+def _table(study: StudyRecord, rows: tuple[FrontRow, ...], with_ratios: bool) -> Table:
+    ratios = [metric for metric in RATIOS if with_ratios and metric.name in rows[0].ratios]
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    heads = ["trial", *(_SHORT.get(m.name, m.name) for m in study.objectives), *(f"{_SHORT[m.name]} /vanilla" for m in ratios)]
+    for head in heads:
+        table.add_column(head, justify="right")
+    for head in ("regularizer", "weight", "rtol", ""):
+        table.add_column(head)
+    for row in rows:
+        cells = [str(row.trial), *(value_text(m, row.values[m.name]) for m in study.objectives)]
+        cells += [f"{row.ratios[m.name]:.2f}" for m in ratios]
+        mark = " ".join(["◆ knee"] * row.is_knee + [row.label] * bool(row.label))
+        rtol = "" if row.rtol is None else f"{row.rtol:.1e}"
+        table.add_row(*cells, row.regularizer, weight_text(row), rtol, mark, style="bold" if row.is_knee else "")
+    return table

@@ -1,0 +1,67 @@
+"""Run a study, or what is left of it.
+
+Finished trials stay: running the same spec again does only what is missing. Ctrl-C ends the study cleanly and keeps what is
+finished. Everything is in the root folder: the ledger, the weights, and MLflow's store unless another one is named.
+"""
+
+import argparse
+import re
+from typing import Any
+
+from rich.console import Console
+
+from reports.pareto import front
+from reports.records import StudyRecord, TrialStatus
+from studies.cli import FAILURE, INTERRUPTED
+from studies.cli.front_table import print_study
+from studies.cli.options import DEFAULT_ROOT, add_root, add_tracking_uri, whole_number
+from studies.cli.progress import StudyProgress
+from studies.run import run_study
+from studies.spec import load_spec
+from studies.tracking import default_uri
+
+EXAMPLES = """  nde-study run quickstart
+  nde-study run my_study.yaml --trials 100 --workers 8
+  nde-study run quickstart --name again --tracking-uri http://127.0.0.1:5000"""
+
+
+def _study_name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", text):
+        raise argparse.ArgumentTypeError(f"got {text!r}, allowed: up to 64 of a-z, 0-9, - and _, the first a letter or digit")
+    return text
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("spec", help="a YAML file, or the name of a shipped study")
+    parser.add_argument("--name", type=_study_name, help="run it under another name")
+    parser.add_argument("--trials", type=whole_number(1), metavar="N", help="instead of the spec's")
+    parser.add_argument("--workers", type=whole_number(1), metavar="N", help="trials at the same time, instead of the spec's")
+    add_root(parser)
+    add_tracking_uri(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run, then print the front and where to go from here."""
+    spec = load_spec(args.spec)
+    changes: dict[str, Any] = {key: getattr(args, key) for key in ("name", "trials", "workers") if getattr(args, key)}
+    spec = spec.model_copy(update=changes)
+    uri = args.tracking_uri or spec.tracking_uri or default_uri(args.root)
+    console = Console()
+    with StudyProgress(console) as progress:
+        study = run_study(spec, args.root, uri, progress)
+    print_study(study, console)
+    return _conclude(study, args, console)
+
+
+def _conclude(study: StudyRecord, args: argparse.Namespace, console: Console) -> int:
+    root = "" if args.root == DEFAULT_ROOT else f" --root {args.root}"
+    n_ended = sum(t.status not in (TrialStatus.RUNNING, TrialStatus.INTERRUPTED) for t in study.trials)
+    if n_ended < study.n_trials:
+        console.print(f"interrupted after {n_ended} of {study.n_trials} trials; go on with: nde-study run {args.spec}{root}")
+        return INTERRUPTED
+    if not front(study):
+        return FAILURE
+    console.print(f"browse:  nde-study ui {study.name}{root}")
+    console.print(f"export:  nde-study export {study.name}{root} --top knee -o node.yaml")
+    return 0

@@ -1,0 +1,31 @@
+"""Show a study's Pareto front: what each member reached, what it costs, and its ratios to the unregularized baseline."""
+
+import argparse
+import json
+
+from rich.console import Console
+
+from reports.tables import study_summary
+from studies.cli.front_table import print_study
+from studies.cli.options import add_root, add_tracking_uri, find_study
+
+EXAMPLES = """  nde-study show quickstart
+  nde-study show quickstart --json | jq .knee"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("study", help="its name; `nde-study ls` lists them")
+    parser.add_argument("--json", action="store_true", help="print JSON, every number with all its digits")
+    add_root(parser)
+    add_tracking_uri(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Print the front."""
+    study = find_study(args.study, args.root, args.tracking_uri)
+    if args.json:
+        print(json.dumps(study_summary(study), indent=2))
+    else:
+        print_study(study, Console())
+    return 0

@@ -1,0 +1,81 @@
+"""Train an exported config, and print its metrics beside those of the study it comes from."""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from ndecore.errors import InputError
+from ndecore.metrics import EpochRecord
+from ndecore.training import train
+from reports.config_files import read_yaml
+from reports.export import ExportedConfig
+from studies.build import build
+
+EXAMPLES = """  nde-study export quickstart --top knee -o node.yaml && nde-study train node.yaml"""
+
+# Seconds depend on what else the machine does; the rest is the same on the same machine with the same versions.
+_SECONDS = ("train_s", "predict_s")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("config", type=Path, help="a YAML file from `nde-study export`")
+    parser.add_argument("--trial", type=int, metavar="N", help="which one, if the file holds several")
+    parser.add_argument("--json", action="store_true", help="print the last epoch's record as JSON")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Train and compare."""
+    chosen = _choose(read_yaml(args.config), args.trial, args.config)
+    record = _train(chosen, Console(stderr=True))
+    if args.json:
+        print(json.dumps(asdict(record), indent=2))
+    else:
+        _compare(chosen, record, Console())
+    return 0
+
+
+def _choose(configs: tuple[ExportedConfig, ...], trial: int | None, path: Path) -> ExportedConfig:
+    numbers = ", ".join(str(config.trial) for config in configs)
+    if trial is None and len(configs) > 1:
+        raise InputError(f"{path}: holds trials {numbers}; name one with --trial")
+    for config in configs:
+        if trial in (None, config.trial):
+            return config
+    raise InputError(f"--trial: got {trial}, {path} holds: {numbers}")
+
+
+def _train(chosen: ExportedConfig, console: Console) -> EpochRecord:
+    plan = build(chosen.task, chosen.config)
+    with Progress(console=console, transient=True) as progress:
+        bar = progress.add_task("training", total=plan.hyperparameters.epochs)
+        for record in train(plan):
+            progress.update(bar, advance=1, description=f"training, NFE {record.nfe:g}")
+    return record
+
+
+def _compare(chosen: ExportedConfig, record: EpochRecord, console: Console) -> None:
+    measured = record.objectives() | ({"solver_gap": record.solver_gap} if record.solver_gap is not None else {})
+    table = Table(box=None, header_style="bold", title=f"trial {chosen.trial} of {chosen.study} ({chosen.role})", title_justify="left")
+    for head in ("metric", "this run", "study", ""):
+        table.add_column(head, justify="left" if head == "metric" else "right")
+    differing = []
+    for name, expected in chosen.expected.items():
+        got = measured.get(name, float("nan"))
+        same = got == expected
+        if not same and name not in _SECONDS:
+            differing.append(name)
+        table.add_row(name, f"{got:.6g}", f"{expected:.6g}", "same" if same else ("" if name in _SECONDS else "differs"))
+    console.print(table)
+    if differing:
+        console.print(
+            f"differs from the study: {', '.join(differing)}; "
+            "the last digits depend on the machine, the number of threads and the versions, and training magnifies them"
+        )
+    else:
+        console.print("reproduced: everything but the seconds is the same to the last digit")
