@@ -1,0 +1,30 @@
+"""Run a benchmark and write its report. Close other programs first: it times things."""
+
+import argparse
+from importlib import import_module
+from pathlib import Path
+
+from studies.benchmarks import BENCHMARKS
+
+EXAMPLES = """  nde-study bench baseline
+  nde-study bench baseline --seeds 3 --epochs 20 -o /tmp"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments: one sub-parser per benchmark."""
+    choices = parser.add_subparsers(dest="benchmark", metavar="BENCHMARK", required=True)
+    for name, text in BENCHMARKS.items():
+        # A benchmark brings torch with it, so it is loaded only with `bench`, as a subcommand is.
+        module = import_module(f"studies.benchmarks.{name}")
+        own = choices.add_parser(name, help=text, description=module.__doc__)
+        own.add_argument(
+            "-o", "--output", type=Path, default=Path("reports/benchmarks"), metavar="DIR", help="default: reports/benchmarks"
+        )
+        module.configure(own)
+        own.set_defaults(benchmark_main=module.main)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the one chosen."""
+    code: int = args.benchmark_main(args)
+    return code
