@@ -1,7 +1,7 @@
 # `make quickstart` and `make test` set everything up by themselves in .venv; a second call installs nothing.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable
+INSTALL = $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --constraint requirements.lock --editable
 
 .PHONY: quickstart test lint help
 

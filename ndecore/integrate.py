@@ -179,10 +179,11 @@ class _Run:
         return (self.t + dt) - self.t, False
 
     def _resolution(self) -> float:
-        # Of the state's dtype: the field sees time in it, and below it stage times no longer differ. Near t = 0, where
-        # times are as fine as one likes, the bound is double precision's share of the span, or shrinking would not end.
-        span = abs(self.t1 - self.t0)
-        return max(torch.finfo(self.y.dtype).eps * abs(self.t), torch.finfo(torch.float64).eps * span)
+        # Of the state's dtype: the field sees time in it, and below it stage times no longer differ. Never under ten
+        # roundings of t itself, so that a step which is shrunk and then rounded does shrink; near t = 0, where times
+        # are as fine as one likes, the span takes the place of t, or shrinking would not end.
+        t, span = abs(self.t), abs(self.t1 - self.t0)
+        return max(torch.finfo(self.y.dtype).eps * t, 10 * torch.finfo(torch.float64).eps * max(t, span))
 
     def _measure(self, step: StepResult) -> _Measured:
         with torch.set_grad_enabled(self.differentiable):

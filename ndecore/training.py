@@ -256,7 +256,7 @@ def _record(
         rejected_train=statistics.fmean(s.n_rejected for s in steps),
         train_s=state.train_s,
         predict_s=evaluation.predict_s,
-        train_work=state.train_work,
+        train_work=float(state.train_work),
     )
     if state.epoch < plan.hyperparameters.epochs:
         return record

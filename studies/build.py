@@ -14,7 +14,7 @@ from ndecore.solvers import SOLVERS
 from ndecore.tasks import TASKS
 from ndecore.training import TrainPlan
 
-_DEFAULTS: Mapping[str, Any] = {
+_DEFAULTS: dict[str, Any] = {
     "solver": "tsit5",
     "controller": "i",
     "regularizer": "none",
@@ -25,12 +25,12 @@ _DEFAULTS: Mapping[str, Any] = {
 
 
 def build(task_name: str, config: Mapping[str, Any], device: str = "cpu") -> TrainPlan:
-    """The plan that a flat config describes. What the config leaves open is the task's, the solver's, the regularizer's own default.
+    """The plan that a flat config describes; what it leaves open is the task's, the solver's, the penalty's default.
 
     Args:
         task_name: a name in `TASKS`.
-        config: parameter name -> value, the vocabulary of `search_spaces.parameters`; parameters that the chosen regularizer or
-            schedule does not take are ignored.
+        config: parameter name -> value, the vocabulary of `search_spaces.parameters`; parameters that the chosen
+            regularizer or schedule does not take are ignored.
         device: where to train.
 
     Raises:
@@ -90,8 +90,8 @@ def _schedule(config: Mapping[str, Any]) -> Schedule:
     missing = [f.name for f in fields(cls) if config.get(f.name) is None]
     if missing:
         raise InputError(
-            f"regularizer {config['regularizer']!r} with a {config['schedule']} schedule: got no {' and no '.join(missing)}, "
-            "allowed: a number; add it to the config"
+            f"regularizer {config['regularizer']!r} with a {config['schedule']} schedule: "
+            f"got no {' and no '.join(missing)}, allowed: a number; add it to the config"
         )
     found: Schedule = cls(**_taken(cls, config))
     return found

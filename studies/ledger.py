@@ -1,16 +1,20 @@
-"""The study's truth: an Optuna study for what was proposed, and an append-only event log for what happened.
+"""The study's truth: an Optuna study for what was proposed, an append-only event log for what happened.
 
-Both lie in the study's folder and are written by one process at a time. Ray executes and MLflow shows; neither is asked.
+Both lie in the study's folder and are written by one process at a time. Ray executes, MLflow shows; neither is asked.
 """
 
 import fcntl
 import json
+import logging
 import os
+import shutil
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import optuna
 from optuna.storages import JournalStorage
@@ -24,6 +28,7 @@ from studies.spec import StudySpec, load_spec
 
 _SPEC, _EVENTS, _PROPOSALS, _LOCK = "spec.yaml", "events.jsonl", "proposals.log", "lock"
 _WORST = 1e6  # told to the sampler for each objective of a trial that diverged, beside the violated constraint
+_OPEN = (TrialStatus.RUNNING, TrialStatus.INTERRUPTED)
 
 
 class StudyBusy(NDEError):
@@ -33,29 +38,37 @@ class StudyBusy(NDEError):
 class Ledger:
     """One study: its spec, its proposals, its events. Read by anyone, written by the one that holds the lock."""
 
+    proposals: optuna.Study  # while writing
+    _events: TextIO  # while writing
+
     def __init__(self, folder: Path) -> None:
         if not (folder / _EVENTS).exists():
             known = ", ".join(study_names(folder.parent)) or "none yet"
             raise InputError(f"no study {folder.name!r} under {folder.parent}, there are: {known}")
         self.folder = folder
         self.spec: StudySpec = load_spec(folder / _SPEC)
-        self._facts: dict[str, Any] = {}
-        self._trials: dict[int, TrialRecord] = {}
-        for event in _read_events(folder / _EVENTS):
-            self._apply(event)
+        self._load()
 
     @classmethod
     def create(cls, folder: Path, spec: StudySpec, facts: Mapping[str, Any]) -> "Ledger":
-        """Begin a study in `folder`, which must not exist. `facts` are those of `StudyRecord` that the spec does not hold."""
-        partial = folder.with_name(f".{folder.name}.{os.getpid()}")
-        partial.mkdir(parents=True)
-        (partial / _SPEC).write_text(spec.to_yaml(), encoding="utf-8")
-        created = {"event": "created", "time": time.time(), "facts": dict(facts)}
-        (partial / _EVENTS).write_text(json.dumps(created) + "\n", encoding="utf-8")
-        study = _open_proposals(partial, spec)
-        for start in spec.start:
-            study.enqueue_trial(_dimension_values(spec, start.config))
-        partial.rename(folder)  # all of it or nothing
+        """Begin a study in `folder`, all of it or nothing. `facts` are what `StudyRecord` has beyond spec and trials.
+
+        Raises:
+            OSError: the folder exists with something in it, or cannot be written.
+        """
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            partial.chmod(0o755)  # mkdtemp's 0o700 would hide a study from one's colleagues
+            (partial / _SPEC).write_text(spec.to_yaml(), encoding="utf-8")
+            created = {"event": "created", "time": time.time(), "facts": dict(facts)}
+            (partial / _EVENTS).write_text(json.dumps(created) + "\n", encoding="utf-8")
+            study = _open_proposals(partial, spec)
+            for start in spec.start:
+                study.enqueue_trial(_dimension_values(spec, start.config))
+            partial.rename(folder)
+        except BaseException:
+            shutil.rmtree(partial)
+            raise
         return cls(folder)
 
     def record(self) -> StudyRecord:
@@ -76,18 +89,32 @@ class Ledger:
 
     def unfinished(self) -> tuple[TrialRecord, ...]:
         """Trials that were begun and neither completed nor failed, in order: a resumed study begins them again."""
-        open_states = (TrialStatus.RUNNING, TrialStatus.INTERRUPTED)
-        return tuple(t for _, t in sorted(self._trials.items()) if t.status in open_states)
+        return tuple(t for _, t in sorted(self._trials.items()) if t.status in _OPEN)
 
     def weights_path(self, number: int) -> Path:
         """Where the trained weights of a trial are kept."""
-        return self.folder / "trials" / f"{number:04d}" / "weights.pt"
+        return self.trial_folder(number) / "weights.pt"
 
-    # Writing: `with ledger.writing():` first.
+    def trial_folder(self, number: int) -> Path:
+        """Where the files of a trial are kept."""
+        return self.folder / "trials" / f"{number:04d}"
 
-    def writing(self) -> "_Writer":
-        """Take the lock; a context manager. Raise `StudyBusy` naming the holder."""
-        return _Writer(self)
+    @contextmanager
+    def writing(self) -> Iterator["Ledger"]:
+        """Take the lock, which the system releases if the process dies; only then may the methods below be called.
+
+        Raises:
+            StudyBusy: another process has it; the message names the holder.
+        """
+        with _locked(self.folder / _LOCK, self.spec.name):
+            for log in (_EVENTS, _PROPOSALS):
+                _drop_torn_line(self.folder / log)
+            (self.folder / f"{_PROPOSALS}.lock").unlink(missing_ok=True)  # Optuna would wait 30 s for a killed writer's
+            self._load()  # what another process wrote since this one looked
+            self.proposals = _open_proposals(self.folder, self.spec)
+            self._tell_untold()
+            with (self.folder / _EVENTS).open("a", encoding="utf-8") as self._events:
+                yield self
 
     def started(self, number: int, label: str, config: Mapping[str, Any]) -> None:
         """A trial begins, for the first time or again from its start."""
@@ -103,14 +130,25 @@ class Ledger:
         if status is not TrialStatus.INTERRUPTED:
             self._tell(self._trials[number])
 
+    def tracked(self) -> None:
+        """MLflow holds all of this."""
+        self._append({"event": "tracked"})
+
     def _append(self, event: dict[str, Any]) -> None:
         event = {"time": time.time(), **event}
         self._events.write(json.dumps(event) + "\n")
         self._events.flush()
         self._apply(event)
 
+    def _load(self) -> None:
+        self._facts: dict[str, Any] = {}
+        self._trials: dict[int, TrialRecord] = {}
+        for event in _read_events(self.folder / _EVENTS):
+            self._apply(event)
+
     def _apply(self, event: Mapping[str, Any]) -> None:
         kind, number = event["event"], event.get("number", -1)
+        self.is_tracked = kind == "tracked"
         if kind == "created":
             self._facts = dict(event["facts"])
         elif kind == "started":
@@ -124,17 +162,24 @@ class Ledger:
             status = TrialStatus(event["status"])
             self._trials[number] = replace(self._trials[number], status=status, reason=event["reason"])
 
+    def _tell_untold(self) -> None:
+        """Tell Optuna of the trials that ended just before their process was killed."""
+        for frozen in self.proposals.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            trial = self._trials.get(frozen.number)
+            if trial is not None and trial.status not in _OPEN:
+                self._tell(trial)
+
     def _tell(self, trial: TrialRecord) -> None:
         """Tell Optuna how a trial ended.
 
-        One that diverged is COMPLETE with a violated constraint: FAIL teaches the samplers nothing, and they would go back.
+        One that diverged is COMPLETE with a violated constraint: FAIL teaches the samplers nothing, and they go back.
         """
         study = self.proposals
         if trial.status is TrialStatus.FAILED:
             study.tell(trial.number, state=TrialState.FAIL)
             return
         frozen = study.get_trials(deepcopy=False)[trial.number]
-        open_trial = optuna.Trial(study, frozen._trial_id)  # Optuna offers no other way to one that was asked for before
+        open_trial = optuna.Trial(study, frozen._trial_id)  # there is no public way to one asked for before
         values = trial.values(self.spec.objective_metrics)
         gap = trial.epochs[-1].solver_gap if values else None
         open_trial.set_constraint("diverged", 0.0 if values else 1.0)
@@ -143,38 +188,24 @@ class Ledger:
         study.tell(trial.number, values or worst)
 
 
-class _Writer:
-    """Holds the study's lock, which the system releases if the process dies, and its files open for writing."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-
-    def __enter__(self) -> Ledger:
-        ledger = self._ledger
-        self._lock = (ledger.folder / _LOCK).open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.seek(0)
-            holder = self._lock.read().strip() or "an unknown process"
-            self._lock.close()
-            raise StudyBusy(f"study {ledger.spec.name!r} is being run by {holder}; wait for it or stop it") from None
-        self._lock.truncate(0)
-        self._lock.write(f"process {os.getpid()} on {os.uname().nodename}")
-        self._lock.flush()
-        _drop_torn_line(ledger.folder / _EVENTS)
-        ledger._events = (ledger.folder / _EVENTS).open("a", encoding="utf-8")
-        ledger.proposals = _open_proposals(ledger.folder, ledger.spec)
-        return ledger
-
-    def __exit__(self, *_: object) -> None:
-        self._ledger._events.close()
-        self._lock.close()
-
-
 def study_names(root: Path) -> tuple[str, ...]:
     """The studies under `root`, sorted."""
     return tuple(sorted(path.parent.name for path in root.glob(f"[!.]*/{_EVENTS}")))
+
+
+@contextmanager
+def _locked(path: Path, study: str) -> Iterator[None]:
+    with path.open("a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip() or "an unknown process"
+            raise StudyBusy(f"study {study!r} is being run by {holder}; wait for it or stop it") from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {os.uname().nodename}")
+        lock.flush()
+        yield
 
 
 def _dimension_values(spec: StudySpec, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -187,6 +218,8 @@ def _dimension_values(spec: StudySpec, config: Mapping[str, Any]) -> dict[str, A
 
 
 def _open_proposals(folder: Path, spec: StudySpec) -> optuna.Study:
+    for name in ("optuna.study.study", "optuna.storages.journal._storage"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # they tell that the study was opened
     storage = JournalStorage(JournalFileBackend(str(folder / _PROPOSALS)))
     return optuna.create_study(
         storage=storage,

@@ -1,28 +1,36 @@
 """Domains -> Optuna, the samplers, and the Ray searcher that hands out what they propose."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from search_spaces.domains import Float, Int, Value
+from search_spaces.domains import Choice, Float, Int, Value
 from search_spaces.space import Dimension
 from studies.build import complete
 from studies.ledger import Ledger
 
-# Optuna's default of 10 random trials first is more than a third of a small study, whose start configs are random enough.
+# Optuna's default of 10 random trials first is more than a third of a small study.
 _N_STARTUP = 8
 
+
+def _tpe(seed: int) -> BaseSampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        # Grouped: a conditional space is searched as its sub-spaces, each with its own joint density.
+        return TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=_N_STARTUP)
+
+
 SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
-    # Grouped: a conditional space is searched as its sub-spaces, each with its own joint density.
-    "tpe": lambda seed: TPESampler(
-        seed=seed, multivariate=True, group=True, n_startup_trials=_N_STARTUP
-    ),
+    "tpe": _tpe,
     "nsgaii": lambda seed: NSGAIISampler(seed=seed, population_size=16),
     "random": lambda seed: RandomSampler(seed=seed),
 }
@@ -38,12 +46,9 @@ class Proposal:
 
 
 def propose(ledger: Ledger) -> Proposal:
-    """Ask for the next trial. It depends on the study's seed, the trial's number and the ledger, on nothing in memory."""
-    spec, study = ledger.spec, ledger.proposals
-    number = _next_number(study)
-    seed = int(np.random.SeedSequence([spec.seed, number]).generate_state(1)[0])
-    study.sampler = SAMPLERS[spec.sampler](seed)
-    trial = study.ask()
+    """Ask for the next trial: a function of the study's seed, the trial's number and the ledger."""
+    spec = ledger.spec
+    trial = _ask(ledger)
     config: dict[str, Any] = dict(spec.space.resolve(lambda dimension: _suggest(trial, dimension)))
     label = ""
     if trial.number < len(spec.start):
@@ -52,10 +57,17 @@ def propose(ledger: Ledger) -> Proposal:
     return Proposal(trial.number, label, complete(spec.task, config))
 
 
-def _next_number(study: optuna.Study) -> int:
+def _ask(ledger: Ledger) -> optuna.Trial:
+    study = ledger.proposals
+    known = {trial.number for trial in ledger.record().trials}
     trials = study.get_trials(deepcopy=False)
-    waiting = [trial.number for trial in trials if trial.state is optuna.trial.TrialState.WAITING]
-    return min(waiting, default=len(trials))
+    # A process killed between asking and entering the trial in the ledger leaves a number that nobody runs: take it up.
+    lost = [trial for trial in trials if trial.state is TrialState.RUNNING and trial.number not in known]
+    waiting = [trial.number for trial in trials if trial.state is TrialState.WAITING]
+    number = lost[0].number if lost else min(waiting, default=len(trials))
+    seed = int(np.random.SeedSequence([ledger.spec.seed, number]).generate_state(1)[0])
+    study.sampler = SAMPLERS[ledger.spec.sampler](seed)
+    return optuna.Trial(study, lost[0]._trial_id) if lost else study.ask()
 
 
 def _suggest(trial: optuna.Trial, dimension: Dimension) -> Value:
@@ -64,8 +76,8 @@ def _suggest(trial: optuna.Trial, dimension: Dimension) -> Value:
         return trial.suggest_float(name, domain.low, domain.high, log=domain.log)
     if isinstance(domain, Int):
         return trial.suggest_int(name, domain.low, domain.high, log=domain.log)
-    chosen: Value = trial.suggest_categorical(name, domain.options)
-    return chosen
+    assert isinstance(domain, Choice)
+    return cast(Value, trial.suggest_categorical(name, domain.values))
 
 
 class LedgerSearcher(Searcher):
@@ -80,8 +92,8 @@ class LedgerSearcher(Searcher):
         self._again = [Proposal(t.number, t.label, t.config) for t in ledger.unfinished()]
         self.n_left = ledger.spec.trials - len(ledger.record().trials) + len(self._again)
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The Ray config of the next trial."""
+    def suggest(self, trial_id: str) -> Any:
+        """The Ray config of the next trial, or `Searcher.FINISHED`."""
         if self.n_left == 0:
             return Searcher.FINISHED
         self.n_left -= 1

@@ -16,7 +16,7 @@ from studies.build import build
 
 
 class TrialTrainable(tune.Trainable):
-    """Trains one flat config. A worker process is reused for the next trial: importing torch again would cost seconds.
+    """Trains one flat config. A worker process is reused for the next: importing torch again would cost seconds.
 
     The Ray config holds `task`, `config` (the flat one) and `weights` (where the trained weights go).
     """
@@ -35,7 +35,7 @@ class TrialTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train one epoch; a diverging run is a result with its reason, not an exception."""
         if self._records is None:
-            self._begin(None)
+            self._begin()
         assert self._records is not None
         assert self._state is not None
         try:
@@ -48,24 +48,10 @@ class TrialTrainable(tune.Trainable):
         status = TrialStatus.COMPLETE if is_last else TrialStatus.RUNNING
         return {"done": is_last, "status": status.value, "reason": "", "record": asdict(record)}
 
-    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any] | None:
-        """The training state after the last epoch."""
-        if self._state is None:
-            self._begin(None)
-        assert self._state is not None
-        torch.save(self._state.state_dict(), Path(checkpoint_dir) / "state.pt")
-        return None
-
-    def load_checkpoint(self, checkpoint: Any) -> None:
-        """Go on after the epoch of the checkpoint."""
-        self._begin(torch.load(Path(checkpoint) / "state.pt", weights_only=True))
-
-    def _begin(self, checkpoint: dict[str, Any] | None) -> None:
+    def _begin(self) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         plan = build(self._trial["task"], self._trial["config"], device)
         self._state = TrainState(plan)
-        if checkpoint is not None:
-            self._state.load_state_dict(checkpoint)
         self._records = train(plan, self._state)
 
 

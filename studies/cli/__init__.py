@@ -1,7 +1,8 @@
 """The command line: `nde-study COMMAND`. One subcommand, one file.
 
-A subcommand's module is imported only when it is called, since importing torch, ray and mlflow takes seconds: `nde-study --help`
-and `validate` answer at once. Each module has a docstring (its description), `EXAMPLES`, `configure(parser)`, `main(args)`.
+A subcommand's module is imported only when it is called, since importing torch, ray and mlflow takes seconds:
+`nde-study --help` and `validate` answer at once. Each module has a docstring (its description), `EXAMPLES`,
+`configure(parser)`, `main(args)`.
 """
 
 import argparse
@@ -79,6 +80,6 @@ def _suggestion(command: str) -> str:
 
 
 def _help() -> str:
-    lines = ["usage: nde-study COMMAND ...", "", "Multi-objective studies of regularized neural differential equations.", ""]
-    lines += ["commands:", *(f"  {name:10}{text}" for name, text in COMMANDS.items()), "", _EXAMPLES]
-    return "\n".join(lines)
+    about = "Multi-objective studies of regularized neural differential equations."
+    commands = [f"  {name:10}{text}" for name, text in COMMANDS.items()]
+    return "\n".join(["usage: nde-study COMMAND ...", "", about, "", "commands:", *commands, "", _EXAMPLES])

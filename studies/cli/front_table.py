@@ -14,9 +14,10 @@ _WIDE = 100  # columns; a narrower terminal goes without the ratios
 
 
 def print_study(study: StudyRecord, console: Console) -> None:
-    """Print how the trials ended, then the front, the knee marked; and the reason of each trial that did not complete."""
+    """Print how the trials ended, then the front, the knee marked; and why each other trial did not complete."""
     ends = ", ".join(f"{n} {status}" for status, n in Counter(t.status.value for t in study.trials).items())
-    console.print(f"[bold]{study.name}[/bold] ({study.task}): {len(study.trials)} of {study.n_trials} trials: {ends or 'none'}")
+    counts = f"{len(study.trials)} of {study.n_trials} trials: {ends or 'none'}"
+    console.print(f"[bold]{study.name}[/bold] ({study.task}): {counts}")
     rows = front_rows(study)
     if rows:
         console.print(_table(study, rows, with_ratios=console.width >= _WIDE))
@@ -30,8 +31,8 @@ def print_study(study: StudyRecord, console: Console) -> None:
 def _table(study: StudyRecord, rows: tuple[FrontRow, ...], with_ratios: bool) -> Table:
     ratios = [metric for metric in RATIOS if with_ratios and metric.name in rows[0].ratios]
     table = Table(box=None, header_style="bold", pad_edge=False)
-    heads = ["trial", *(_SHORT.get(m.name, m.name) for m in study.objectives), *(f"{_SHORT[m.name]} /vanilla" for m in ratios)]
-    for head in heads:
+    heads = [_SHORT.get(m.name, m.name) for m in study.objectives] + [f"{_SHORT[m.name]} /vanilla" for m in ratios]
+    for head in ("trial", *heads):
         table.add_column(head, justify="right")
     for head in ("regularizer", "weight", "rtol", ""):
         table.add_column(head)

@@ -53,7 +53,9 @@ def find_study(name: str, root: Path, tracking_uri: str | None) -> StudyRecord:
         return Ledger(root / name).record()
     if tracking_uri is None:
         known = ", ".join(study_names(root)) or "none yet"
-        raise InputError(f"no study {name!r} under {root}, there are: {known}; run it, or name a store with --tracking-uri")
+        raise InputError(
+            f"no study {name!r} under {root}, there are: {known}; run it, or name a store with --tracking-uri"
+        )
     # Looked up only here: mlflow takes over a second to import, and the ledger is the common case.
     found: StudyRecord = import_module("reports.load").load_study(tracking_uri, name)
     return found

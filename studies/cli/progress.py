@@ -1,67 +1,97 @@
 """A running study on the terminal: trials done and running, best so far, hypervolume, time left."""
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from ndecore.errors import InputError
 from reports.pareto import best, front, study_hypervolume
 from reports.records import StudyRecord, TrialRecord, TrialStatus
 from reports.wording import title, value_text
 
 
 class StudyProgress:
-    """A context manager to be called with the study after each change: a live view on a terminal, else a line per ended trial."""
+    """A context manager to be called with the study after each change.
 
-    def __init__(self, console: Console) -> None:
+    On a terminal it is a live view, else a line per ended trial.
+    """
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
-        self._began = time.monotonic()
-        self._ended_before: int | None = None
+        self._clock = clock
+        self._began: tuple[float, float] | None = None  # when the first trial started: clock, and trials' worth of work
         self._reported: set[int] = set()
+        self._standing = ""
         self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}")
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}")
         )
-        self._task = self._bar.add_task("starting workers", total=None, left="")
-        self._live = Live(self._bar, console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+        self._task = self._bar.add_task("starting workers ...", total=None, left="")
+        self._live = Live(self._bar, console=console, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> "StudyProgress":
         if self._live:
             self._live.start()
-        else:
-            self._console.print("starting workers ...")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._live:
             self._live.stop()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a trial was started."""
+        return self._began is not None
 
     def __call__(self, study: StudyRecord) -> None:
         """Draw the study as it stands."""
         ended = [trial for trial in study.trials if trial.status is not TrialStatus.RUNNING]
-        if self._ended_before is None:
-            self._ended_before = len(ended)
-            self._reported = {trial.number for trial in ended}
-        left = self._time_left(study, len(ended))
-        if self._live:
-            n_running = len(study.trials) - len(ended)
-            self._bar.update(self._task, description=f"{study.name}: {n_running} running", total=study.n_trials, completed=len(ended), left=left)
-            self._live.update(Group(self._bar, Text(_standing(study)), *(Text(_running(trial)) for trial in study.trials if trial.status is TrialStatus.RUNNING)))
+        new = [trial for trial in ended if trial.number not in self._reported]
+        if self._began is None:
+            self._began = self._clock(), _work(study)
+            self._reported |= {trial.number for trial in ended}
+        elif not new and not self._live:
             return
-        for trial in ended:
-            if trial.number not in self._reported:
-                self._reported.add(trial.number)
-                self._console.print(f"[{len(self._reported)}/{study.n_trials}] {_ended(study, trial)} | {_standing(study)} | {left}", markup=False, highlight=False, soft_wrap=True)
+        if new or not self._standing:
+            self._standing = _standing(study)  # sorts all trials: not at each epoch of a long study
+            self._reported |= {trial.number for trial in new}
+        left = self._time_left(study)
+        if self._live:
+            self._draw(self._live, study, len(ended), left)
+        else:
+            for trial in new:
+                self._tell(f"[{len(ended)}/{study.n_trials}] {_ended(study, trial)} | {self._standing} | {left}")
 
-    def _time_left(self, study: StudyRecord, n_ended: int) -> str:
-        done = n_ended - (self._ended_before or 0)
-        if done == 0:
+    def _draw(self, live: Live, study: StudyRecord, n_ended: int, left: str) -> None:
+        running = [trial for trial in study.trials if trial.status is TrialStatus.RUNNING]
+        name = f"{study.name}: {len(running)} running"
+        self._bar.update(self._task, description=name, total=study.n_trials, completed=n_ended, left=left)
+        live.update(Group(self._bar, Text(self._standing), *(Text(_running(trial)) for trial in running)))
+
+    def _tell(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _time_left(self, study: StudyRecord) -> str:
+        assert self._began is not None
+        began, work_before = self._began
+        work = _work(study)
+        if work <= work_before:
             return "time left: not known yet"
-        seconds = (time.monotonic() - self._began) / done * (study.n_trials - n_ended)
+        seconds = (self._clock() - began) / (work - work_before) * (study.n_trials - work)
         return f"about {seconds:.0f} s left" if seconds < 120 else f"about {seconds / 60:.0f} min left"
+
+
+def _work(study: StudyRecord) -> float:
+    """What is done, in trials: an ended one counts 1, a running one its share of epochs."""
+    return sum(
+        len(trial.epochs) / trial.config["epochs"] if trial.status is TrialStatus.RUNNING else 1.0
+        for trial in study.trials
+    )
 
 
 def _standing(study: StudyRecord) -> str:
@@ -86,7 +116,7 @@ def _ended(study: StudyRecord, trial: TrialRecord) -> str:
 
 
 def _running(trial: TrialRecord) -> str:
-    epochs = trial.config.get("epochs", "?")
+    epochs = trial.config["epochs"]
     if not trial.epochs:
         return f"  {_name(trial)}: epoch 0 of {epochs}"
     last = trial.epochs[-1]

@@ -1,11 +1,13 @@
 """Run a study, or what is left of it.
 
-Finished trials stay: running the same spec again does only what is missing. Ctrl-C ends the study cleanly and keeps what is
-finished. Everything is in the root folder: the ledger, the weights, and MLflow's store unless another one is named.
+Finished trials stay: running the same spec again does only what is missing. Ctrl-C ends the study cleanly and keeps
+what is finished. Everything is in the root folder: the ledger, the weights, and MLflow's store unless another is named.
 """
 
 import argparse
 import re
+import shlex
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -17,7 +19,7 @@ from studies.cli.front_table import print_study
 from studies.cli.options import DEFAULT_ROOT, add_root, add_tracking_uri, whole_number
 from studies.cli.progress import StudyProgress
 from studies.run import run_study
-from studies.spec import load_spec
+from studies.spec import StudySpec, load_spec
 from studies.tracking import default_uri
 
 EXAMPLES = """  nde-study run quickstart
@@ -27,7 +29,8 @@ EXAMPLES = """  nde-study run quickstart
 
 def _study_name(text: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", text):
-        raise argparse.ArgumentTypeError(f"got {text!r}, allowed: up to 64 of a-z, 0-9, - and _, the first a letter or digit")
+        allowed = StudySpec.model_fields["name"].description
+        raise argparse.ArgumentTypeError(f"got {text!r}, allowed: {allowed}")
     return text
 
 
@@ -36,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("spec", help="a YAML file, or the name of a shipped study")
     parser.add_argument("--name", type=_study_name, help="run it under another name")
     parser.add_argument("--trials", type=whole_number(1), metavar="N", help="instead of the spec's")
-    parser.add_argument("--workers", type=whole_number(1), metavar="N", help="trials at the same time, instead of the spec's")
+    parser.add_argument("--workers", type=whole_number(1), metavar="N", help="trials at once, instead of the spec's")
     add_root(parser)
     add_tracking_uri(parser)
 
@@ -50,18 +53,20 @@ def main(args: argparse.Namespace) -> int:
     console = Console()
     with StudyProgress(console) as progress:
         study = run_study(spec, args.root, uri, progress)
+    if not progress.has_begun:
+        print(f"study {study.name} is complete already")
     print_study(study, console)
-    return _conclude(study, args, console)
+    return _conclude(study, args.root)
 
 
-def _conclude(study: StudyRecord, args: argparse.Namespace, console: Console) -> int:
-    root = "" if args.root == DEFAULT_ROOT else f" --root {args.root}"
+def _conclude(study: StudyRecord, root: Path) -> int:
     n_ended = sum(t.status not in (TrialStatus.RUNNING, TrialStatus.INTERRUPTED) for t in study.trials)
     if n_ended < study.n_trials:
-        console.print(f"interrupted after {n_ended} of {study.n_trials} trials; go on with: nde-study run {args.spec}{root}")
+        print(f"interrupted after {n_ended} of {study.n_trials} trials; the same command goes on")
         return INTERRUPTED
     if not front(study):
         return FAILURE
-    console.print(f"browse:  nde-study ui {study.name}{root}")
-    console.print(f"export:  nde-study export {study.name}{root} --top knee -o node.yaml")
+    where = "" if root == DEFAULT_ROOT else f" --root {shlex.quote(str(root))}"
+    print(f"browse:  nde-study ui {study.name}{where}")
+    print(f"export:  nde-study export {study.name}{where} --top knee -o node.yaml")
     return 0

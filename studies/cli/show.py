@@ -1,4 +1,4 @@
-"""Show a study's Pareto front: what each member reached, what it costs, and its ratios to the unregularized baseline."""
+"""Show a study's Pareto front: what each member reached and costs, and its ratios to the unregularized baseline."""
 
 import argparse
 import json

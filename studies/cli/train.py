@@ -61,7 +61,8 @@ def _train(chosen: ExportedConfig, console: Console) -> EpochRecord:
 
 def _compare(chosen: ExportedConfig, record: EpochRecord, console: Console) -> None:
     measured = record.objectives() | ({"solver_gap": record.solver_gap} if record.solver_gap is not None else {})
-    table = Table(box=None, header_style="bold", title=f"trial {chosen.trial} of {chosen.study} ({chosen.role})", title_justify="left")
+    heading = f"trial {chosen.trial} of {chosen.study} ({chosen.role})"
+    table = Table(box=None, header_style="bold", title=heading, title_justify="left")
     for head in ("metric", "this run", "study", ""):
         table.add_column(head, justify="left" if head == "metric" else "right")
     differing = []
@@ -70,7 +71,8 @@ def _compare(chosen: ExportedConfig, record: EpochRecord, console: Console) -> N
         same = got == expected
         if not same and name not in _SECONDS:
             differing.append(name)
-        table.add_row(name, f"{got:.6g}", f"{expected:.6g}", "same" if same else ("" if name in _SECONDS else "differs"))
+        verdict = "same" if same else "" if name in _SECONDS else "differs"
+        table.add_row(name, f"{got:.6g}", f"{expected:.6g}", verdict)
     console.print(table)
     if differing:
         console.print(

@@ -2,13 +2,17 @@
 
 import argparse
 import os
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from ndecore.errors import InputError, NDEError
 from reports.records import StudyRecord
@@ -21,12 +25,13 @@ EXAMPLES = """  nde-study ui quickstart
 _HOST = "127.0.0.1"
 _FIRST_PORT = 5000
 _PATIENCE_S = 120.0
+_GRACE_S = 10.0  # for the server to end by itself
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("study", nargs="?", help="its name (default: the newest)")
-    parser.add_argument("--port", type=whole_number(1), help=f"of the server (default: the first free one from {_FIRST_PORT})")
+    parser.add_argument("--port", type=whole_number(1), help=f"default: the first free one from {_FIRST_PORT}")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
     add_root(parser)
 
@@ -39,19 +44,16 @@ def main(args: argparse.Namespace) -> int:
         return 0
     port = args.port or _free_port()
     if not _is_free(port):
-        raise InputError(f"--port: got {port}, which is in use; allowed: a free port, or leave it out")
-    server = _start(study.tracking_uri, port)
+        raise InputError(f"--port: got {port}, which is in use or not allowed, allowed: a free port from 1024 to 65535")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server must not outlive this process
     try:
-        _wait(server, port)
-        _open(_page(f"http://{_HOST}:{port}", study), args.no_browser)
-        print("Ctrl-C ends the server", flush=True)
-        server.wait()
+        with _served(study.tracking_uri, port) as server:
+            _open(_page(f"http://{_HOST}:{port}", study), args.no_browser)
+            print("Ctrl-C ends the server", flush=True)
+            server.wait()
     except KeyboardInterrupt:
-        pass
-    finally:
-        server.terminate()
-        server.wait()
-    return 0
+        return 0
+    raise NDEError("the MLflow server ended by itself")
 
 
 def _newest(args: argparse.Namespace) -> str:
@@ -68,36 +70,64 @@ def _page(server: str, study: StudyRecord) -> str:
 def _open(page: str, only_print: bool) -> None:
     print(page, flush=True)
     if not only_print:
-        webbrowser.open(page)
+        webbrowser.open(page)  # False where there is no browser: the address is on the screen
 
 
-def _start(uri: str, port: int) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", _HOST, "--port", str(port)]
-    # One worker is enough for one person; the default takes 2 GB.
-    return subprocess.Popen(
-        [*command, "--workers", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ | {"PYTHONWARNINGS": "ignore"}
-    )
-
-
-def _wait(server: "subprocess.Popen[bytes]", port: int) -> None:
+@contextmanager
+def _served(uri: str, port: int) -> Iterator["subprocess.Popen[bytes]"]:
+    """The MLflow server once it answers; ended with all its children."""
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     print("starting the MLflow server ...", flush=True)
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as log:
+        server = subprocess.Popen(
+            # One worker is enough for one person; the default takes 2 GB.
+            [*command, "--host", _HOST, "--port", str(port), "--workers", "1"],
+            cwd=folder,  # where it would put what others upload
+            stdout=log,
+            stderr=log,
+            env=os.environ | {"PYTHONWARNINGS": "ignore"},
+            start_new_session=True,  # Ctrl-C reaches this process alone, which ends the server's group
+        )
+        try:
+            if not _answers(server, port):
+                log.seek(0)
+                last = log.read().decode(errors="replace").strip().splitlines()[-1:]
+                raise NDEError(f"the MLflow server does not answer: {''.join(last) or 'it said nothing'}")
+            yield server
+        finally:
+            _end(server)
+
+
+def _end(server: "subprocess.Popen[bytes]") -> None:
+    impatient = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave the server behind
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        # After the second the group may be gone, and should be.
+        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(server.pid, number)
+            server.wait(_GRACE_S)
+    signal.signal(signal.SIGINT, impatient)
+
+
+def _answers(server: "subprocess.Popen[bytes]", port: int) -> bool:
+    """Wait until it does; False if it ended or takes too long."""
     deadline = time.monotonic() + _PATIENCE_S
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            _, errors = server.communicate()
-            last = errors.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
-            raise NDEError(f"the MLflow server ended at once: {last[0]}")
+    while server.poll() is None and time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(f"http://{_HOST}:{port}/health", timeout=2):
-                return
+                return True
         except (urllib.error.URLError, OSError):
-            time.sleep(0.3)
-    raise NDEError(f"the MLflow server did not answer within {_PATIENCE_S:.0f} s")
+            time.sleep(0.2)
+    return False
 
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        return probe.connect_ex((_HOST, port)) != 0
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, port))
+        except (OSError, OverflowError):
+            return False
+    return True
 
 
 def _free_port() -> int:

@@ -17,7 +17,10 @@ def main(args: argparse.Namespace) -> int:
     """Say what the spec asks for; a wrong one raises with every problem."""
     spec = load_spec(args.spec)
     searched = [d for d in spec.space.dimensions if d.only is None]
-    print(f"{args.spec}: valid. Study {spec.name!r}: {spec.trials} trials of {spec.task} by {spec.sampler}, {len(spec.start)} of them given.")
+    print(
+        f"{args.spec}: valid. Study {spec.name!r}: {spec.trials} trials of {spec.task} by {spec.sampler}, "
+        f"{len(spec.start)} of them given."
+    )
     print(f"objectives: {', '.join(f'{m.name} ({m.direction.value})' for m in spec.objective_metrics)}")
     for dimension in searched:
         when = " and ".join(condition.describe() for condition in dimension.when)

@@ -15,9 +15,6 @@ from reports.pareto import front, study_hypervolume
 from reports.publish import publish_front
 from reports.records import config_params, metric_names, study_tags, trial_tags
 
-# MLflow 3.17 configures its tables with an option that SQLAlchemy 2.1 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
-
 
 def write(client, study, tmp_path):
     """What `studies.tracking` does, with its names. Returns the id of the study's run."""

@@ -1,0 +1,293 @@
+"""Training on the real digits: repeatable, resumable, honest about how it ends."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import pytest
+import torch
+
+from ndecore.datasets.base import Split, Splits
+from ndecore.errors import SolveFailed, TrainingDiverged
+from ndecore.integrate import SolveSettings
+from ndecore.metrics import METRICS, EpochRecord
+from ndecore.models.classifier import NeuralODEClassifier
+from ndecore.models.time_mlp import TimeMLP
+from ndecore.regularizers.base import Regularizer
+from ndecore.regularizers.error import GlobalError
+from ndecore.regularizers.local_error import LocalError
+from ndecore.regularizers.none import NoRegularizer
+from ndecore.regularizers.schedules import Constant, Exponential
+from ndecore.regularizers.stiffness import GlobalStiffness
+from ndecore.tasks.digits_node import DigitsNode
+from ndecore.training import TrainPlan, TrainState, train
+
+pytestmark = pytest.mark.usefixtures("threads_restored")
+
+DIGITS = DigitsNode().splits()
+
+
+class GuardedSplits(Splits):
+    """Splits whose test part must not be looked at."""
+
+    def __getattribute__(self, name: str) -> object:
+        if name == "test":
+            raise AssertionError("training read the test split")
+        return super().__getattribute__(name)
+
+
+class FewDigits(DigitsNode):
+    """The task on a part of the digits: two batches an epoch."""
+
+    def splits(self) -> Splits:
+        train_part, held_out = DIGITS.train, DIGITS.validation
+        few = Split(train_part.inputs[:260], train_part.targets[:260])
+        return GuardedSplits(few, Split(held_out.inputs[:100], held_out.targets[:100]), few)
+
+
+def ticking() -> Iterator[float]:
+    """A clock that goes on by one second at each look: training seconds become a count of batches."""
+    ticks = count()
+    return lambda: float(next(ticks))
+
+
+def plan(regularizer: Regularizer | None = None, epochs: int = 3, tolerance: float = 1e-4, **more: object) -> TrainPlan:
+    return TrainPlan(
+        task=FewDigits(),
+        settings=SolveSettings(rtol=tolerance, atol=tolerance),
+        hyperparameters=replace(FewDigits.defaults, epochs=epochs),
+        regularizer=regularizer or NoRegularizer(),
+        schedule=Exponential(10.0, 1.0) if regularizer else Constant(0.0),
+        **more,
+    )
+
+
+def carry_out(given: TrainPlan, state: TrainState | None = None) -> list[EpochRecord]:
+    return list(train(given, state, clock=ticking()))
+
+
+def without_seconds(record: EpochRecord) -> EpochRecord:
+    return replace(record, train_s=0.0, predict_s=0.0)
+
+
+ALL = [NoRegularizer(), GlobalError(), GlobalStiffness(), LocalError()]
+
+
+@pytest.mark.parametrize("regularizer", ALL, ids=lambda r: type(r).__name__)
+def test_same_seed_gives_the_same_records(regularizer: Regularizer) -> None:
+    assert carry_out(plan(regularizer, epochs=2)) == carry_out(plan(regularizer, epochs=2))
+
+
+def test_different_seeds_differ() -> None:
+    first, second = (carry_out(plan(epochs=1, seed=seed))[0] for seed in (0, 1))
+    assert first.train_loss != second.train_loss
+
+
+@pytest.mark.parametrize("regularizer", ALL, ids=lambda r: type(r).__name__)
+@pytest.mark.parametrize("stop", [1, 2])
+def test_resumed_training_goes_on_as_if_it_had_not_stopped(
+    regularizer: Regularizer, stop: int, tmp_path: Path
+) -> None:
+    given, file = plan(regularizer), tmp_path / "checkpoint.pt"
+    whole = carry_out(given)
+
+    state = TrainState(given)
+    epochs = train(given, state)
+    begun = [next(epochs) for _ in range(stop)]
+    torch.save(state.state_dict(), file)
+    epochs.close()
+
+    resumed = TrainState(given).load_state_dict(torch.load(file, weights_only=True))
+    records = [*begun, *carry_out(given, resumed)]
+    assert list(map(without_seconds, records)) == list(map(without_seconds, whole))
+
+
+def test_resuming_a_finished_run_yields_nothing() -> None:
+    given = plan(epochs=1)
+    state = TrainState(given)
+    assert len(list(train(given, state))) == 1
+    assert list(train(given, state)) == []
+
+
+def test_ceasing_to_iterate_stops_early_and_the_state_is_that_epoch() -> None:
+    given = plan()
+    state = TrainState(given)
+    epochs = train(given, state)
+    assert next(epochs).epoch == state.epoch == 1
+    epochs.close()
+
+
+def test_penalty_that_draws_times_does_not_change_the_order_of_the_batches() -> None:
+    unweighted = replace(plan(LocalError(), epochs=2), schedule=Constant(0.0))
+    losses = [[r.train_loss for r in carry_out(each)] for each in (plan(epochs=2), unweighted)]
+    assert losses[0] == losses[1]
+
+
+def test_warm_up_leaves_no_trace() -> None:
+    given = plan(LocalError())
+    state = TrainState(given)
+    before = state.state_dict()
+    kept = {name: value.clone() for name, value in before["model"].items()}
+    streams = before["batch_order"].clone(), before["penalty_times"].clone()
+    looks = 0
+
+    def first_look() -> float:
+        nonlocal looks
+        looks += 1
+        raise StopAsyncIteration  # the clock starts after the warm-up
+
+    with pytest.raises(StopAsyncIteration):
+        next(train(given, state, clock=first_look))
+    assert looks == 1
+    after = state.state_dict()
+    assert all(torch.equal(after["model"][name], value) for name, value in kept.items())
+    assert torch.equal(after["penalty_times"], streams[1])
+    assert after["optimizer"]["state"] == {}
+    assert (state.epoch, state.train_work, state.train_s) == (0, 0, 0.0)
+    assert all(parameter.grad is None for parameter in state.model.parameters())
+
+
+def test_global_random_state_is_neither_read_nor_moved() -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = carry_out(plan(LocalError(), epochs=1))
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert carry_out(plan(LocalError(), epochs=1)) == first
+
+
+def test_thread_count_of_the_plan_is_set() -> None:
+    next(train(plan(epochs=1, threads=2)))
+    assert torch.get_num_threads() == 2
+
+
+def test_seconds_are_of_the_updates_alone_and_add_up() -> None:
+    records = carry_out(plan())
+    assert [r.train_s for r in records] == [2.0, 4.0, 6.0]  # two batches an epoch, one tick each
+    assert [r.predict_s for r in records] == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("regularizer", "extra_forward", "extra_backward"),
+    [(NoRegularizer(), 0, 0), (GlobalError(), 0, 1), (LocalError(), 8, 6)],
+    ids=["none", "global", "local"],
+)
+def test_work_is_evaluations_forward_and_differentiated(
+    regularizer: Regularizer, extra_forward: int, extra_backward: int
+) -> None:
+    (record,) = carry_out(plan(regularizer, epochs=1))
+    steps = record.accepted_train + record.rejected_train
+    assert record.nfe_train == 2 + 6 * steps + extra_forward
+    assert record.train_work == 2 * (record.nfe_train + 6 * record.accepted_train + extra_backward)  # two batches
+    assert record.nfe == 2 + 6 * (record.accepted + record.rejected)  # no penalty at prediction
+
+
+def test_weight_follows_the_schedule() -> None:
+    assert [r.weight for r in carry_out(plan(GlobalError()))] == [Exponential(10.0, 1.0)(i, 3) for i in range(3)]
+
+
+def test_records_have_every_metric_of_the_task_as_numbers() -> None:
+    record = carry_out(plan(epochs=1))[-1]
+    assert list(record.scores) == [metric.name for metric in DigitsNode.metrics]
+    assert set(record.objectives()) == set(METRICS)
+    assert all(math.isfinite(value) for value in record.objectives().values())
+    assert set(record.score_gaps) == set(record.scores)
+
+
+def test_solver_gap_is_measured_at_the_end_alone() -> None:
+    records = carry_out(plan())
+    assert [r.solver_gap is None for r in records] == [True, True, False]
+    assert [bool(r.score_gaps) for r in records] == [False, False, True]
+
+
+def test_solver_gap_is_small_at_a_tight_tolerance_and_larger_at_a_loose_one() -> None:
+    tight, loose = (carry_out(plan(epochs=2, tolerance=tolerance))[-1].solver_gap for tolerance in (1e-6, 1e-1))
+    assert tight is not None
+    assert loose is not None
+    assert tight < 1e-5
+    assert loose > 10 * tight
+
+
+def test_solver_gap_leaves_the_model_as_it_was() -> None:
+    given = plan(epochs=1)
+    state = TrainState(given)
+    carry_out(given, state)
+    assert {parameter.dtype for parameter in state.model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("rate", [1e20, 1e38])
+def test_diverging_training_raises_with_a_remedy(rate: float) -> None:
+    given = plan()
+    wild = replace(given, hyperparameters=replace(given.hyperparameters, learning_rate=rate))
+    with pytest.raises((TrainingDiverged, SolveFailed), match="lower the learning rate"):
+        carry_out(wild)
+
+
+def test_training_whose_weights_explode_within_bounds_goes_on_with_finite_records() -> None:
+    # tanh bounds this field, so at a rate of 1e6 the model is useless and stiff but every number of it is finite.
+    given = plan(epochs=1)
+    wild = replace(given, hyperparameters=replace(given.hyperparameters, learning_rate=1e6))
+    (record,) = carry_out(wild)
+    assert math.isfinite(record.scores["loss"])
+    assert record.scores["loss"] > 100
+
+
+def test_solve_that_fails_in_training_raises_with_its_status() -> None:
+    given = plan(epochs=1)
+    short = replace(given, settings=replace(given.settings, max_steps=1))
+    with pytest.raises(SolveFailed, match="MAX_STEPS.* raise max_steps"):
+        carry_out(short)
+
+
+def test_last_update_of_all_that_spoils_the_model_is_told() -> None:
+    class Spoilt(FewDigits):
+        def scores(self, output: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
+            return super().scores(output * math.nan, targets)
+
+    with pytest.raises(TrainingDiverged, match="held-out .* lower the learning rate"):
+        carry_out(replace(plan(epochs=1), task=Spoilt()))
+
+
+def test_test_split_is_not_touched() -> None:
+    with pytest.raises(AssertionError, match="test split"):
+        _ = FewDigits().splits().test
+    assert len(carry_out(plan(epochs=1))) == 1
+
+
+def test_two_epochs_on_all_digits_learn_something() -> None:
+    given = replace(plan(epochs=2), task=DigitsNode())
+    records = carry_out(given)
+    assert records[1].scores["accuracy"] > records[0].scores["accuracy"] > 0.2
+    assert records[1].train_loss < records[0].train_loss
+
+
+def test_incomplete_batches_are_dropped_and_each_epoch_shuffles_anew() -> None:
+    seen = []
+
+    class Watching(FewDigits):
+        def loss(self, output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            seen.append(targets.tolist())
+            return super().loss(output, targets)
+
+    list(train(replace(plan(epochs=2), task=Watching())))
+    batches = [targets for targets in seen if len(targets) == 128][1:]  # the first is the warm-up's
+    assert len(batches) == 4
+    assert batches[0] != batches[2]
+
+
+def test_model_is_drawn_from_its_generator_and_time_enters_as_a_column() -> None:
+    first, second = (TimeMLP(3, 5, torch.Generator().manual_seed(7)) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    x, t = torch.randn(2, 3, generator=torch.Generator().manual_seed(0)), torch.tensor(0.3)
+    inner = torch.cat([first.inner.weight, first.inner.time_weight[:, None]], 1)
+    joined = torch.cat([x, t.expand(2, 1)], 1) @ inner.T + first.inner.bias
+    torch.testing.assert_close(first.inner(t, x), joined)
+    assert inner.abs().max() <= math.sqrt(6 / (3 + 1 + 5))
+
+
+def test_classifier_is_as_large_as_the_paper_says_in_miniature() -> None:
+    model = DigitsNode().model(torch.Generator().manual_seed(0))
+    assert isinstance(model, NeuralODEClassifier)
+    assert sum(p.numel() for p in model.parameters()) == 65 * 100 + 100 + 101 * 64 + 64 + 64 * 10 + 10

@@ -1,0 +1,57 @@
+"""One small study, run once as a person would, that most tests look at."""
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from command_line import SMALL, Ended, run_watched
+
+
+@dataclass(frozen=True)
+class Small:
+    """A study that has ended, and how it was run."""
+
+    home: Path  # the working directory, with small.yaml
+    ended: Ended
+    workers: set[int]  # process ids
+
+    @property
+    def root(self) -> Path:
+        return self.home / "nde-runs"
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "small"
+
+    @property
+    def uri(self) -> str:
+        return f"sqlite:///{self.root}/mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    home = tmp_path_factory.mktemp("small")
+    (home / "small.yaml").write_text(SMALL)
+    ended, workers = run_watched("run", "small.yaml", cwd=home)
+    assert ended.code == 0, ended.err
+    return Small(home, ended, workers)
+
+
+@pytest.fixture
+def at_home(small: Small, monkeypatch: pytest.MonkeyPatch) -> Iterator[Small]:
+    """The small study in the current directory, for commands that are called in this process."""
+    monkeypatch.chdir(small.home)
+    for name in ("MLFLOW_TRACKING_URI", "NDE_STUDY_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    yield small
+
+
+@pytest.fixture
+def port() -> int:
+    """One that is free."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        found: int = probe.getsockname()[1]
+        return found

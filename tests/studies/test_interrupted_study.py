@@ -1,0 +1,206 @@
+"""What a study is after Ctrl-C, after kill -9 of its driver or of a worker, and after an exception in a trial."""
+
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import mlflow
+import pytest
+from command_line import SPACE, Ended, alive, descendants, interrupt, kill, nde_study, of_kind, start, until, workers
+from mlflow.entities import Run
+
+from ndecore.tasks import TASKS
+from reports.records import StudyRecord, Tag, TrialStatus
+from studies.ledger import Ledger
+
+pytestmark = pytest.mark.cluster
+
+# A task as another package adds it; its model cannot be made with seed 7.
+TASK = """
+from ndecore.tasks.digits_node import DigitsNode
+
+class Brittle(DigitsNode):
+    metrics = DigitsNode.metrics[:1]
+    def model(self, generator):
+        if generator.initial_seed() == 7:
+            raise RuntimeError("seed 7 brings bad luck")
+        return super().model(generator)
+"""
+ENTRY_POINTS = "[ndecore.tasks]\nbrittle = brittle_task:Brittle\n"
+STUDY = f"""
+name: stopped
+task: brittle
+objectives: [accuracy, nfe, train_work]
+trials: 6
+workers: 2
+{SPACE}
+fixed: {{epochs: 20, threads: 1}}
+start_from:
+  - {{label: broken, regularizer: none, rtol: 1e-3, seed: 7}}
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    home = tmp_path_factory.mktemp("stopped")
+    (home / "brittle_task.py").write_text(TASK)
+    (home / "brittle-1.dist-info").mkdir()
+    (home / "brittle-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: brittle\nVersion: 1\n")
+    (home / "brittle-1.dist-info" / "entry_points.txt").write_text(ENTRY_POINTS)
+    (home / "study.yaml").write_text(STUDY)
+    with pytest.MonkeyPatch.context() as patch:  # as if this process had been started with the package installed
+        patch.setitem(vars(TASKS), "_targets", {name: "" for name in (*TASKS, "brittle")})
+        yield home
+
+
+class Sessions(NamedTuple):
+    """The same command three times: ended by Ctrl-C, by kill -9, by itself."""
+
+    interrupted: Ended
+    left_by_interrupt: list[int]  # process ids
+    after_interrupt: StudyRecord
+    runs_after_interrupt: list[Run]
+    after_kill: StudyRecord
+    last: Ended
+    after_last: StudyRecord
+    runs_after_last: list[Run]
+    home: Path
+
+
+@pytest.fixture(scope="module")
+def sessions(home):
+    folder = home / "nde-runs" / "stopped"
+    interrupted, left = _until_ctrl_c(home, folder)
+    after_interrupt = Ledger(folder).record(), _runs(home)
+    _until_kill(home, folder)
+    after_kill = Ledger(folder).record()
+    last = Ended(_run(home))
+    return Sessions(interrupted, left, *after_interrupt, after_kill, last, Ledger(folder).record(), _runs(home), home)
+
+
+def _run(home, spec="study.yaml"):
+    return start("run", spec, cwd=home, PYTHONPATH=str(home))
+
+
+def _until_ctrl_c(home, folder):
+    """A worker is killed, the trials after it go on, then Ctrl-C twice."""
+    process = _run(home)
+    until(lambda: _in_epochs(folder), process)
+    os.kill(workers(process.pid)[0], signal.SIGKILL)
+    until(lambda: _ends(folder)["complete"] >= 1 and _ends(folder)["failed"] == 2, process)
+    ended = {event["number"] for event in of_kind(folder, "ended")}
+    until(lambda: _in_epochs(folder) - ended, process)
+    below = descendants(process.pid)
+    interrupt(process)
+    time.sleep(0.3)
+    interrupt(process)
+    return Ended(process), alive(below)
+
+
+def _until_kill(home, folder):
+    process = _run(home)
+    before = len(of_kind(folder, "epoch"))
+    until(lambda: len(of_kind(folder, "epoch")) > before, process)
+    below = descendants(process.pid)
+    kill(process)
+    process.communicate()
+    until(lambda: not alive(below))
+    with (folder / "events.jsonl").open("a") as log:
+        log.write('{"time": 1, "event": "epo')  # as if it had been killed while writing
+    with (folder / "proposals.log").open("a") as log:
+        log.write('{"op_code": 5, "tri')
+
+
+def _ends(folder):
+    return Counter(event["status"] for event in of_kind(folder, "ended"))
+
+
+def _in_epochs(folder):
+    return {event["number"] for event in of_kind(folder, "epoch")}
+
+
+def _runs(home):
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{home}/nde-runs/mlflow.db")
+    return client.search_runs([client.get_experiment_by_name("stopped").experiment_id])
+
+
+def _statuses(study):
+    return {trial.number: trial.status for trial in study.trials}
+
+
+def _trial_runs(runs):
+    return sorted((int(run.data.tags[Tag.TRIAL]), run.info.status) for run in runs if Tag.TRIAL in run.data.tags)
+
+
+def test_ctrl_c_ends_a_study_within_seconds_and_leaves_no_process(sessions):
+    assert sessions.interrupted.code == 130
+    assert sessions.interrupted.seconds < 15
+    assert sessions.interrupted.err == ""
+    assert "of 6 trials; the same command goes on" in sessions.interrupted.out
+    assert not sessions.left_by_interrupt
+
+
+def test_a_trial_that_raises_has_failed_with_its_reason_and_traceback(sessions):
+    broken = sessions.after_interrupt.trials[0]
+    assert (broken.label, broken.status) == ("broken", TrialStatus.FAILED)
+    assert broken.reason == "RuntimeError: seed 7 brings bad luck"
+    error = (sessions.home / "nde-runs" / "stopped" / "trials" / "0000" / "error.txt").read_text()
+    assert 'brittle_task.py", line 8, in model' in error
+
+
+def test_a_trial_whose_worker_is_killed_has_failed_with_its_reason_and_the_study_goes_on(sessions):
+    (killed,) = (t for t in sessions.after_interrupt.trials[1:] if t.status is TrialStatus.FAILED)
+    assert "died" in killed.reason
+    assert len(sessions.after_interrupt.trials) > 3
+
+
+def test_ctrl_c_keeps_what_is_finished_and_marks_the_rest_interrupted(sessions):
+    ends = Counter(_statuses(sessions.after_interrupt).values())
+    assert ends[TrialStatus.COMPLETE] >= 1
+    assert ends[TrialStatus.INTERRUPTED] >= 1
+    assert ends[TrialStatus.RUNNING] == 0
+    killed = [number for number, status in _trial_runs(sessions.runs_after_interrupt) if status == "KILLED"]
+    assert killed == [n for n, s in _statuses(sessions.after_interrupt).items() if s is TrialStatus.INTERRUPTED]
+    assert "RUNNING" not in {run.info.status for run in sessions.runs_after_interrupt}
+
+
+def test_a_resumed_study_keeps_every_number_once_and_what_had_ended(sessions):
+    assert sessions.last.code == 0, sessions.last.err
+    ended = [TrialStatus.COMPLETE, TrialStatus.FAILED]
+    assert sorted(_statuses(sessions.after_last)) == list(range(6))
+    assert all(status in ended for status in _statuses(sessions.after_last).values())
+    for before in (sessions.after_interrupt, sessions.after_kill):
+        for trial in before.trials:
+            again = sessions.after_last.trials[trial.number]
+            assert again.config == trial.config
+            assert again == trial or trial.status not in ended
+
+
+def test_a_resumed_study_leaves_one_whole_run_per_trial(sessions):
+    expected = {TrialStatus.COMPLETE: "FINISHED", TrialStatus.FAILED: "FAILED"}
+    statuses = _statuses(sessions.after_last)
+    assert _trial_runs(sessions.runs_after_last) == [(n, expected[s]) for n, s in statuses.items()]
+    assert len(sessions.runs_after_last) == 7
+    for run in sessions.runs_after_last:
+        if run.info.status == "FINISHED" and Tag.TRIAL in run.data.tags:
+            assert run.data.metrics["epoch"] == 20
+
+
+def test_optuna_knows_how_every_trial_ended(sessions):
+    with Ledger(sessions.home / "nde-runs" / "stopped").writing() as ledger:
+        states = [trial.state.name for trial in ledger.proposals.get_trials(deepcopy=False)]
+    assert states == ["FAIL" if t.status is TrialStatus.FAILED else "COMPLETE" for t in sessions.after_last.trials]
+
+
+def test_an_objective_that_the_task_does_not_measure_is_refused_before_anything_is_created(home, tmp_path):
+    (tmp_path / "loss.yaml").write_text(STUDY.replace("accuracy", "loss"))
+    ended = nde_study("run", "loss.yaml", cwd=tmp_path, PYTHONPATH=str(home))
+    assert ended.code == 2
+    assert ended.err == (
+        "nde-study: objectives: got 'loss', which task 'brittle' does not measure, "
+        "allowed: accuracy, nfe, train_s, predict_s, train_work\n"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["loss.yaml"]
