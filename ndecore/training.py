@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ndecore.datasets.base import Split
-from ndecore.errors import TrainingDiverged
+from ndecore.errors import SolveFailed, TrainingDiverged
 from ndecore.integrate import SolveSettings
 from ndecore.metrics import EpochRecord
 from ndecore.models.base import Prediction, SolveRequest, SolvingModel
@@ -22,6 +22,7 @@ from ndecore.regularizers.schedules import Constant, Schedule
 from ndecore.tasks.base import Hyperparameters, Task
 
 _REFERENCE_TOLERANCE = 1e-9  # of the float64 solve that the solver gap is measured against
+_REFERENCE_STEPS = 4096  # at least: a tolerance 10^5 times tighter takes ten times the steps at order 5
 _SECONDS_PER_MS = 1e-3
 
 Clock = Callable[[], float]
@@ -268,9 +269,13 @@ def _with_solver_gap(
 ) -> EpochRecord:
     """|output - reference| / |reference|, the reference in float64 at a tight tolerance; and the scores' change."""
     tight = min(_REFERENCE_TOLERANCE, 1e-2 * plan.settings.rtol, 1e-2 * plan.settings.atol)
-    settings = replace(plan.settings, rtol=tight, atol=tight, max_steps=100 * plan.settings.max_steps)
+    max_steps = max(_REFERENCE_STEPS, plan.settings.max_steps)
+    settings = replace(plan.settings, rtol=tight, atol=tight, max_steps=max_steps)
     split = Split(held_out.inputs.double(), held_out.targets)
-    reference = _evaluate(plan, copy.deepcopy(model).double(), split, settings, time.perf_counter).output
+    try:
+        reference = _evaluate(plan, copy.deepcopy(model).double(), split, settings, time.perf_counter).output
+    except SolveFailed as failure:
+        raise SolveFailed(f"reference solve of the solver gap at {tight:g}: {failure}") from failure
     gap = torch.linalg.vector_norm(output - reference) / torch.linalg.vector_norm(reference)
     reference_scores = plan.task.scores(reference, held_out.targets)
     score_gaps = {name: record.scores[name] - value for name, value in reference_scores.items()}

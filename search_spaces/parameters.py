@@ -95,7 +95,7 @@ PARAMETERS: Mapping[str, Parameter] = {
         _real("momentum", lambda value: 0 <= value < 1, "a number 0 <= x < 1", "Of the optimizer, dimensionless."),
         _whole("batch_size", 1, "The samples in one training solve."),
         _whole("epochs", 1, "The passes over the training data."),
-        _whole("seed", 0, "Of the initial weights, the order of the batches and the times that a penalty draws.", MAX_SEED),
+        _whole("seed", 0, "Of the initial weights, the batches' order and a penalty's random times.", MAX_SEED),
         _whole("threads", 1, "The CPU threads that one trial computes with."),
         _whole("eval_batch_size", 1, "The samples in one held-out solve; NFE is counted per solve."),
     )

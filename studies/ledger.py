@@ -131,7 +131,7 @@ class Ledger:
             self._tell(self._trials[number])
 
     def tracked(self) -> None:
-        """MLflow holds all of this."""
+        """The study is complete and MLflow holds all of it; `is_tracked` until something else happens."""
         self._append({"event": "tracked"})
 
     def _append(self, event: dict[str, Any]) -> None:

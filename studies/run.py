@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 import signal
+import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -62,10 +63,12 @@ def run_study(spec: StudySpec, root: Path, tracking_uri: str, on_change: OnChang
     if (root / spec.name).exists():
         ledger = Ledger(root / spec.name)
         _check_same(spec, ledger)
+        if ledger.is_tracked:
+            return ledger.record()
     else:
         ledger = _create(spec, root, tracking_uri)
     with ledger.writing():
-        return ledger.record() if ledger.is_tracked else _run(ledger, on_change)
+        return _run(ledger, on_change)
 
 
 def _check_runnable(spec: StudySpec) -> None:
@@ -257,5 +260,5 @@ class _Recorder(tune.Callback):
 
 
 def _reason(error: str) -> str:
-    """The last line of the worker's traceback: the error itself."""
-    return [line for line in error.splitlines() if line.strip()][-1].strip()
+    """The last line of the worker's traceback: the error itself. Ray explains a lost worker at length."""
+    return textwrap.shorten([line for line in error.splitlines() if line.strip()][-1], 160, placeholder=" ...")

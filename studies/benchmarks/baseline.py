@@ -1,7 +1,8 @@
 """One published penalty against the unregularized model, like for like and not the best of many.
 
-P1's coded error penalty (preset er-code, 100 -> 10) is fixed in advance. Everything else is the same: task, tolerances 1e-6,
-epochs, and a learning rate tuned for the unregularized model on other seeds. Runs go one at a time, the two in turn.
+P1's coded error penalty (preset er-code, 100 -> 10) is fixed in advance. Everything else is the same: task, tolerances
+1e-6, epochs, and a learning rate tuned for the unregularized model on other seeds. Runs go one at a time, the two in
+turn.
 """
 
 import argparse
@@ -10,7 +11,6 @@ import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,14 +22,21 @@ from ndecore.models.base import SolveRequest
 from ndecore.training import TrainPlan, TrainState, train
 from reports.statistics import Interval, difference_interval, ratio_interval
 from search_spaces.presets import load_presets
+from studies.arguments import whole_number
 from studies.benchmarks.machine import machine_lines
 from studies.build import build
-from studies.cli.options import whole_number
 
 _TASK, _PRESET, _TOLERANCE = "digits_node", "er-code", 1e-6
 _LEARNING_RATES = (0.03, 0.05, 0.1, 0.2, 0.3, 0.5)
 _TUNING_SEEDS = (100, 101)  # none of those that are compared
 _PREDICTION_ROUNDS = 21
+_RATIOS = {
+    "nfe": "NFE, held-out",
+    "nfe_train": "NFE, training (last epoch)",
+    "train_s": "training time, s",
+    "train_work": "training work, evaluations",
+    "predict_s": "prediction time per batch, s",
+}
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,9 @@ class Comparison:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--seeds", type=whole_number(2), default=5, metavar="N", help="compared, from 0 (default: 5)")
-    parser.add_argument("--epochs", type=whole_number(1), default=75, metavar="N", help="of each run (default: 75, as in P1)")
+    parser.add_argument(
+        "--epochs", type=whole_number(1), default=75, metavar="N", help="of a run (default: 75, as in P1)"
+    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -109,7 +118,7 @@ def _train(plan: TrainPlan) -> tuple[TrainState, EpochRecord]:
 
 
 def _prediction_seconds(trained: Mapping[str, tuple[TrainPlan, TrainState]]) -> dict[str, float]:
-    """Median wall seconds of predicting the held-out batch, the models in turn so that both meet the same disturbances."""
+    """Median wall seconds of predicting the held-out batch, the models in turn: both meet the same disturbances."""
     seconds: dict[str, list[float]] = {name: [] for name in trained}
     with torch.no_grad():
         for _ in range(_PREDICTION_ROUNDS):
@@ -148,35 +157,40 @@ def _measurements(comparison: Comparison) -> dict[str, Any]:
 
 def _markdown(comparison: Comparison) -> str:
     vanilla, preset = _columns(comparison.vanilla), _columns(comparison.preset)
-    n = len(comparison.vanilla)
-    tuned = ", ".join(f"{rate:g}: {loss:.3f}" for rate, loss in comparison.tuning.items())
+    gaps = [f"{max(values['solver_gap']):.1e}" for values in (vanilla, preset)]
     lines = [
         f"# {_PRESET} against the unregularized model on {_TASK}",
         "",
-        "Like for like: the penalty and its weight (P1's coded error penalty, 100 -> 10) were fixed in advance; the rest is identical.",
-        "",
-        f"- {n} seeds, {comparison.epochs} epochs, rtol = atol = {_TOLERANCE:g}, Tsit5 with the I controller, one run at a time, the two in turn",
-        f"- learning rate {comparison.learning_rate:g}, tuned for the unregularized model on seeds {_TUNING_SEEDS[0]} and {_TUNING_SEEDS[1]} (validation loss in nats: {tuned})",
-        *machine_lines("numpy"),
-        "- intervals: 95 %, Student's t, paired by seed; ratios on the logarithm",
+        *_setting(comparison),
         "",
         f"| | unregularized (median) | {_PRESET} (median) | {_PRESET} against unregularized |",
         "|---|---|---|---|",
         _difference_row(vanilla["accuracy"], preset["accuracy"]),
+        *(_ratio_row(title, vanilla[key], preset[key]) for key, title in _RATIOS.items()),
+        f"| solver gap (largest) | {gaps[0]} | {gaps[1]} | |",
+        "",
+        f"Every seed, the unregularized model's value first and that with {_PRESET} second:",
+        "",
+        "| seed | accuracy, % | | NFE | | training, s | | prediction, ms | |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *(_seed_row(seed, vanilla, preset) for seed in range(len(comparison.vanilla))),
     ]
-    titles = {
-        "nfe": "NFE, held-out",
-        "nfe_train": "NFE, training (last epoch)",
-        "train_s": "training time, s",
-        "train_work": "training work, evaluations",
-        "predict_s": "prediction time per batch, s",
-    }
-    lines += [_ratio_row(title, vanilla[key], preset[key]) for key, title in titles.items()]
-    gaps = [f"{max(values['solver_gap']):.1e}" for values in (vanilla, preset)]
-    lines += [f"| solver gap (largest) | {gaps[0]} | {gaps[1]} | |", "", "Every seed:", ""]
-    lines += ["| seed | accuracy | | NFE | | training s | | prediction ms | |", "|---|---|---|---|---|---|---|---|---|"]
-    lines += [_seed_row(seed, vanilla, preset) for seed in range(n)]
     return "\n".join(lines) + "\n"
+
+
+def _setting(comparison: Comparison) -> list[str]:
+    tuned = ", ".join(f"{rate:g}: {loss:.3f}" for rate, loss in comparison.tuning.items())
+    return [
+        "Like for like: the penalty and its weight (P1's coded error penalty, 100 -> 10) were fixed in advance, and the",
+        "rest is identical.",
+        "",
+        f"- {len(comparison.vanilla)} seeds, {comparison.epochs} epochs, rtol = atol = {_TOLERANCE:g}, Tsit5, I controller",
+        f"- one run at a time, the two in turn; the median of {_PREDICTION_ROUNDS} predictions, the two models in turn",
+        f"- learning rate {comparison.learning_rate:g}, tuned for the unregularized model on seeds "
+        f"{' and '.join(map(str, _TUNING_SEEDS))} (validation loss in nats: {tuned})",
+        *machine_lines("numpy"),
+        "- intervals: 95 %, Student's t, paired by seed; of ratios on their logarithm",
+    ]
 
 
 def _ratio_row(title: str, vanilla: list[float], preset: list[float]) -> str:
@@ -197,5 +211,7 @@ def _interval(interval: Interval, form: str) -> str:
 
 def _seed_row(seed: int, vanilla: Mapping[str, list[float]], preset: Mapping[str, list[float]]) -> str:
     forms = {"accuracy": (100, ".2f"), "nfe": (1, "g"), "train_s": (1, ".2f"), "predict_s": (1000, ".1f")}
-    cells = [f"{factor * values[key][seed]:{form}}" for key, (factor, form) in forms.items() for values in (vanilla, preset)]
+    cells = [
+        f"{factor * values[key][seed]:{form}}" for key, (factor, form) in forms.items() for values in (vanilla, preset)
+    ]
     return f"| {seed} | {' | '.join(cells)} |"

@@ -22,7 +22,11 @@ def machine_lines(*packages: str) -> list[str]:
 
 def _processor() -> str:
     if _CPU_FACTS.exists():
-        names = [line.partition(":")[2].strip() for line in _CPU_FACTS.read_text().splitlines() if line.startswith("model name")]
+        names = [
+            line.partition(":")[2].strip()
+            for line in _CPU_FACTS.read_text().splitlines()
+            if line.startswith("model name")
+        ]
         if names:
             return names[0]
     return platform.processor() or platform.machine()

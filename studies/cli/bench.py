@@ -18,7 +18,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         module = import_module(f"studies.benchmarks.{name}")
         own = choices.add_parser(name, help=text, description=module.__doc__)
         own.add_argument(
-            "-o", "--output", type=Path, default=Path("reports/benchmarks"), metavar="DIR", help="default: reports/benchmarks"
+            "-o",
+            "--output",
+            type=Path,
+            default=Path("reports/benchmarks"),
+            metavar="DIR",
+            help="default: reports/benchmarks",
         )
         module.configure(own)
         own.set_defaults(benchmark_main=module.main)

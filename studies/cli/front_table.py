@@ -25,7 +25,7 @@ def print_study(study: StudyRecord, console: Console) -> None:
         console.print("no trial is on the front: none is complete with a solver gap within bounds")
     for trial in study.trials:
         if trial.status not in (TrialStatus.COMPLETE, TrialStatus.RUNNING):
-            console.print(f"trial {trial.number} {trial.status.value}: {trial.reason}", markup=False)
+            console.print(f"trial {trial.number} {trial.status.value}: {trial.reason}", markup=False, soft_wrap=True)
 
 
 def _table(study: StudyRecord, rows: tuple[FrontRow, ...], with_ratios: bool) -> Table:

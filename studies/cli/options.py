@@ -2,8 +2,6 @@
 
 import argparse
 import os
-import re
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -34,17 +32,6 @@ def add_tracking_uri(parser: argparse.ArgumentParser) -> None:
         metavar="URI",
         help=f"MLflow server or store (default: ${_URI_VARIABLE}, or an SQLite file in the root folder)",
     )
-
-
-def whole_number(lowest: int) -> Callable[[str], int]:
-    """An argparse type: an integer of at least `lowest`."""
-
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"\d+", text) or int(text) < lowest:
-            raise argparse.ArgumentTypeError(f"got {text!r}, allowed: a whole number >= {lowest}")
-        return int(text)
-
-    return parse
 
 
 def find_study(name: str, root: Path, tracking_uri: str | None) -> StudyRecord:

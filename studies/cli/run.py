@@ -14,9 +14,10 @@ from rich.console import Console
 
 from reports.pareto import front
 from reports.records import StudyRecord, TrialStatus
+from studies.arguments import whole_number
 from studies.cli import FAILURE, INTERRUPTED
 from studies.cli.front_table import print_study
-from studies.cli.options import DEFAULT_ROOT, add_root, add_tracking_uri, whole_number
+from studies.cli.options import DEFAULT_ROOT, add_root, add_tracking_uri
 from studies.cli.progress import StudyProgress
 from studies.run import run_study
 from studies.spec import StudySpec, load_spec

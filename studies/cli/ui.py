@@ -16,7 +16,8 @@ from contextlib import contextmanager, suppress
 
 from ndecore.errors import InputError, NDEError
 from reports.records import StudyRecord
-from studies.cli.options import add_root, find_study, whole_number
+from studies.arguments import whole_number
+from studies.cli.options import add_root, find_study
 from studies.ledger import study_names
 
 EXAMPLES = """  nde-study ui quickstart
@@ -64,7 +65,9 @@ def _newest(args: argparse.Namespace) -> str:
 
 
 def _page(server: str, study: StudyRecord) -> str:
-    return f"{server.rstrip('/')}/#/experiments/{study.experiment_id}/runs?compareRunsMode=CHART"
+    # The experiment's own tag turns its page to training, not the side bar, which a newcomer's browser has at GenAI.
+    view = "compareRunsMode=CHART&workflowType=machine_learning"
+    return f"{server.rstrip('/')}/#/experiments/{study.experiment_id}/runs?{view}"
 
 
 def _open(page: str, only_print: bool) -> None:

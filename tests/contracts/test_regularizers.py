@@ -30,7 +30,9 @@ def batch() -> Tensor:
     return torch.randn(6, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-def solved(regularizer: Regularizer, field: object, y0: Tensor, span: tuple[float, float] = (0.0, 1.0)) -> PenaltyContext:
+def solved(
+    regularizer: Regularizer, field: object, y0: Tensor, span: tuple[float, float] = (0.0, 1.0)
+) -> PenaltyContext:
     term = ODETerm(field)
     times = regularizer.sample_times(*span, torch.Generator().manual_seed(2))
     asked = regularizer.needs_differentiable_records
@@ -39,9 +41,7 @@ def solved(regularizer: Regularizer, field: object, y0: Tensor, span: tuple[floa
 
 
 @pytest.mark.parametrize("span", [(0.0, 1.0), (1.0, -0.5)])
-def test_penalty_is_one_finite_number_that_is_not_negative(
-    regularizer: Regularizer, span: tuple[float, float]
-) -> None:
+def test_penalty_is_one_finite_number_that_is_not_negative(regularizer: Regularizer, span: tuple[float, float]) -> None:
     penalty = regularizer.penalty(solved(regularizer, mlp(), batch(), span))
     assert penalty.shape == ()
     assert penalty.isfinite()

@@ -19,8 +19,14 @@ from ndecore.solution import Solution, StepRecords
 
 BOTH_WAYS = [way for problem in PROBLEMS for way in (problem, problem.reversed())]
 TOLERANCES = (1e-4, 1e-6, 1e-8, 1e-10)
-# The tolerance bounds the error of each step; what a solve adds up depends on the problem's own growth.
-AMPLIFICATION = 20.0
+
+
+def allowed(problem: Problem) -> float:
+    """How many tolerances a solution may be off: a tolerance bounds one step, and the problem amplifies what adds up.
+
+    Backwards in time the limit cycle of van der Pol repels: errors grow by an order of magnitude on this span.
+    """
+    return 15.0 if problem.name == "van-der-pol-backwards" else 5.0
 
 
 def solve_to(problem: Problem, tolerance: float, controller: Controller | None = None) -> Solution:
@@ -42,7 +48,7 @@ def test_solution_agrees_with_an_eighth_order_method_within_the_tolerance(
     for tolerance in TOLERANCES:
         solution = solve_to(problem, tolerance, controller)
         exact = problem.reference(list(solution.ts))
-        assert error_ratio(solution.ys - exact, exact, exact, tolerance, tolerance).item() < AMPLIFICATION
+        assert error_ratio(solution.ys - exact, exact, exact, tolerance, tolerance).item() < allowed(problem)
 
 
 @pytest.mark.parametrize("problem", BOTH_WAYS, ids=lambda problem: problem.name)
@@ -59,7 +65,7 @@ def test_single_precision_keeps_its_type_and_reaches_its_tolerance() -> None:
         solution = solve(problem.field, problem.start(torch.float32), problem.t0, problem.t1, settings=settings)
         assert solution.check().y1.dtype == solution.records.error_ratio.dtype == torch.float32
         exact = problem.reference([problem.t1])[0]
-        assert error_ratio(solution.y1 - exact, exact, exact, 1e-5, 1e-5).item() < AMPLIFICATION
+        assert error_ratio(solution.y1 - exact, exact, exact, 1e-5, 1e-5).item() < allowed(problem)
 
 
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 4), span=st.floats(0.1, 5.0))
@@ -77,12 +83,12 @@ def test_stable_linear_systems_agree_with_the_matrix_exponential(seed: int, size
 @given(a=st.floats(-10, 10), b=st.floats(-10, 10), seed=st.integers(0, 1000))
 def test_superposition_holds_for_linear_equations(a: float, b: float, seed: int) -> None:
     left, right = torch.randn(2, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    settings = SolveSettings(rtol=1e-10, atol=1e-10)
+    settings = SolveSettings(rtol=1e-9, atol=1e-9)
 
     def end(start: Tensor) -> Tensor:
         return solve(linear, start, 0.0, 2.0, settings=settings).check().y1
 
-    torch.testing.assert_close(end(a * left + b * right), a * end(left) + b * end(right), rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(end(a * left + b * right), a * end(left) + b * end(right), rtol=1e-7, atol=1e-7)
 
 
 grids = st.lists(st.floats(0.0, 2.0), max_size=12).map(sorted)
@@ -107,7 +113,7 @@ def test_solution_at_any_time_is_as_accurate_as_at_the_end(problem: Problem, fra
     t = problem.t0 + fraction * (problem.t1 - problem.t0)
     solution = solve(problem.field, problem.start(), problem.t0, problem.t1, ts=[t]).check()
     exact = problem.reference([t])[0]
-    assert error_ratio(solution.at(t) - exact, exact, exact, 1e-6, 1e-6).item() < AMPLIFICATION
+    assert error_ratio(solution.at(t) - exact, exact, exact, 1e-6, 1e-6).item() < allowed(problem)
 
 
 def test_outputs_at_the_ends_of_steps_are_the_states_there_and_may_repeat() -> None:

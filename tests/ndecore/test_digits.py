@@ -26,7 +26,8 @@ def test_sizes_add_up_to_all_images(splits: Splits) -> None:
 def test_no_image_is_in_two_parts(splits: Splits) -> None:
     train, validation, test = map(set, rows(splits))
     assert len(train) + len(validation) + len(test) == 1797
-    assert not (train & validation or train & test or validation & test)
+    assert train.isdisjoint(validation)
+    assert test.isdisjoint(train | validation)
 
 
 def test_classes_are_as_frequent_in_each_part(splits: Splits) -> None:

@@ -239,7 +239,9 @@ def test_zero_start_on_a_long_span_is_no_underflow(dtype: torch.dtype) -> None:
 # --- how solves end -------------------------------------------------------------------------------------------------
 
 
-def ends(vector_field: Callable[[Tensor, Tensor], Tensor], start: Tensor = ONE, t1: float = 1.0, **more: int) -> Solution:
+def ends(
+    vector_field: Callable[[Tensor, Tensor], Tensor], start: Tensor = ONE, t1: float = 1.0, **more: int
+) -> Solution:
     return solve(vector_field, start, 0.0, t1, settings=SolveSettings(**more))
 
 
@@ -352,7 +354,7 @@ def test_early_end_keeps_the_outputs_that_were_reached() -> None:
     solution = solve(after_half(NAN), ONE, 0.0, 1.0, ts=[0.0, 0.25, 0.75])
     assert len(solution.ys) == 2
     assert solution.at(0.25).item() == pytest.approx(math.exp(-0.25), rel=1e-5)
-    with pytest.raises(InputError, match="no output at t = 0.75"):
+    with pytest.raises(InputError, match=r"no output at t = 0.75"):
         solution.at(0.75)
 
 
@@ -400,6 +402,16 @@ def test_replay_of_the_recorded_steps_gives_the_same_numbers(
     assert torch.equal(recorded.ys, replayed.ys)
     for name in ("t", "dt", "error_ratio", "error", "stiffness"):
         assert torch.equal(getattr(recorded.records, name), getattr(replayed.records, name))
+
+
+def test_steps_far_from_the_origin_of_time_are_rounded_so_that_they_add_up() -> None:
+    # Times are 1.5e-8 apart there: steps that were not rounded would miss the span by more than a replay accepts.
+    start = torch.tensor([1.0, 1.0], dtype=torch.float64)
+    recorded = solve(lotka_volterra, start, 1e8, 1e8 + 3).check()
+    dts = tuple(recorded.records.dt.tolist())
+    assert math.fsum(dts) == 3
+    replayed = solve(lotka_volterra, start, 1e8, 1e8 + 3, settings=SolveSettings(controller=StepTo(dts))).check()
+    assert torch.equal(recorded.y1, replayed.y1)
 
 
 def test_replay_takes_the_steps_it_was_given_slivers_included() -> None:
@@ -468,9 +480,7 @@ def test_output_times_out_of_order_or_outside_are_refused(ts: list[float]) -> No
 
 def test_output_times_run_backwards_with_time() -> None:
     solution = solve(lambda t, y: -y, ONE, 1.0, 0.0, ts=[1.0, 0.6, 0.0]).check()
-    torch.testing.assert_close(
-        solution.ys[:, 0], torch.exp(torch.tensor([0.0, 0.4, 1.0]).double()), rtol=1e-5, atol=0
-    )
+    torch.testing.assert_close(solution.ys[:, 0], torch.exp(torch.tensor([0.0, 0.4, 1.0]).double()), rtol=1e-5, atol=0)
     with pytest.raises(InputError, match="ts: got"):
         solve(logistic, ONE, 1.0, 0.0, ts=[0.2, 0.6])
 

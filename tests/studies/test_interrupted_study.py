@@ -52,7 +52,7 @@ def home(tmp_path_factory):
     (home / "brittle-1.dist-info" / "entry_points.txt").write_text(ENTRY_POINTS)
     (home / "study.yaml").write_text(STUDY)
     with pytest.MonkeyPatch.context() as patch:  # as if this process had been started with the package installed
-        patch.setitem(vars(TASKS), "_targets", {name: "" for name in (*TASKS, "brittle")})
+        patch.setitem(vars(TASKS), "_targets", dict.fromkeys((*TASKS, "brittle"), ""))
         yield home
 
 
@@ -75,9 +75,11 @@ def sessions(home):
     folder = home / "nde-runs" / "stopped"
     interrupted, left = _until_ctrl_c(home, folder)
     after_interrupt = Ledger(folder).record(), _runs(home)
-    _until_kill(home, folder)
+    below = _until_kill(home, folder)
     after_kill = Ledger(folder).record()
-    last = Ended(_run(home))
+    last = Ended(_run(home))  # at once, though Ray's processes outlive their driver by a minute
+    for pid in alive(below):
+        os.kill(pid, signal.SIGKILL)
     return Sessions(interrupted, left, *after_interrupt, after_kill, last, Ledger(folder).record(), _runs(home), home)
 
 
@@ -106,12 +108,12 @@ def _until_kill(home, folder):
     until(lambda: len(of_kind(folder, "epoch")) > before, process)
     below = descendants(process.pid)
     kill(process)
-    process.communicate()
-    until(lambda: not alive(below))
+    process.wait()
     with (folder / "events.jsonl").open("a") as log:
         log.write('{"time": 1, "event": "epo')  # as if it had been killed while writing
     with (folder / "proposals.log").open("a") as log:
         log.write('{"op_code": 5, "tri')
+    return below
 
 
 def _ends(folder):

@@ -1,0 +1,165 @@
+"""The commands that read a study: fast, and the same from the ledger and from MLflow."""
+
+import json
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+import yaml
+from command_line import nde_study
+
+from reports.pareto import front
+from studies.cli import COMMANDS, main
+from studies.ledger import Ledger
+
+IMPORTED = """
+import sys
+from studies.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit:
+    pass
+print(*sorted(sys.modules), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command_has_an_example(command, capsys):
+    if command == "bench":
+        pytest.importorskip("studies.cli.bench")
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    assert f"nde-study {command}" in capsys.readouterr().out.partition("examples:")[2]
+
+
+def test_help_lists_every_command(capsys):
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"  {command}" in out for command in COMMANDS)
+
+
+def test_an_unknown_command_is_refused_with_a_suggestion(capsys):
+    assert main(["exprot"]) == 2
+    assert "did you mean 'export'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("args", [["--help"], ["validate", "quickstart"]], ids=["help", "validate"])
+def test_commands_that_only_read_text_answer_within_a_second(args, tmp_path):
+    """Two tries: another program may be busy during one."""
+    assert min(nde_study(*args, cwd=tmp_path).seconds for _ in range(2)) < 1
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(
+    "args",
+    [["ls"], ["show", "small"], ["export", "small", "-o", "x.yaml"], ["validate", "small.yaml"]],
+    ids=lambda args: args[0],
+)
+def test_commands_that_only_read_a_study_do_not_load_torch_or_ray(args, small):
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED, *args], cwd=small.home, capture_output=True, text=True, check=True
+    )
+    (small.home / "x.yaml").unlink(missing_ok=True)
+    loaded = set(done.stderr.split())
+    assert not loaded & {"torch", "ray"}
+
+
+@pytest.mark.cluster
+def test_ls_lists_the_study_with_how_far_it_came(at_home, capsys):
+    assert main(["ls", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    study = Ledger(at_home.folder).record()
+    assert (row["study"], row["complete"], row["other"], row["asked for"]) == ("small", 5, 1, 6)
+    assert row["front"] == len(front(study))
+    assert main(["ls"]) == 0
+    assert "digits_node" in capsys.readouterr().out
+
+
+@pytest.mark.cluster
+def test_show_from_mlflow_alone_is_show_from_the_ledger(at_home, tmp_path, capsys):
+    assert main(["show", "small", "--json"]) == 0
+    ours = json.loads(capsys.readouterr().out)
+    assert [row["trial"] for row in ours["front"]] == [t.number for t in front(Ledger(at_home.folder).record())]
+    assert main(["show", "small", "--json", "--root", str(tmp_path), "--tracking-uri", at_home.uri]) == 0
+    assert json.loads(capsys.readouterr().out) == ours
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.cluster
+def test_show_tells_why_a_trial_is_missing(at_home, capsys):
+    assert main(["show", "small"]) == 0
+    out = capsys.readouterr().out
+    assert "◆ knee" in out
+    reason = Ledger(at_home.folder).record().trials[2].reason
+    assert f"trial 2 diverged: {reason}\n" in out
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("name", ["smell", "../small", "."])
+def test_a_study_that_is_not_there_is_refused_with_those_that_are(name, at_home, capsys):
+    assert main(["show", name]) == 2
+    assert capsys.readouterr().err.startswith(f"nde-study: no study {name!r} under nde-runs, there are: small;")
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(
+    ("rule", "role"),
+    [
+        ([], "knee"),
+        (["--top", "knee"], "knee"),
+        (["--best", "accuracy"], "best accuracy"),
+        (["--min-accuracy", "0.5"], "least nfe with accuracy >= 0.5"),
+    ],
+    ids=["default", "top", "best", "min-accuracy"],
+)
+def test_export_writes_the_config_of_a_rule(rule, role, at_home, tmp_path, capsys):
+    path = tmp_path / "node.yaml"
+    assert main(["export", "small", *rule, "-o", str(path)]) == 0
+    assert capsys.readouterr().out == f"{path}\n"
+    written = yaml.safe_load(path.read_text())
+    study = Ledger(at_home.folder).record()
+    trial = study.trials[written["trial"]]
+    assert trial in front(study)
+    assert written["role"] == role
+    assert written["config"] == trial.config
+    assert written["expected"]["train_work"] == trial.epochs[-1].train_work
+
+
+@pytest.mark.cluster
+def test_export_of_all_writes_a_file_for_each_member_of_the_front(at_home, tmp_path, capsys):
+    assert main(["export", "small", "--all", "-o", str(tmp_path / "front")]) == 0
+    assert len(list((tmp_path / "front").iterdir())) == len(front(Ledger(at_home.folder).record()))
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("rule", [["--min-accuracy", "1.5"], ["--min-accuracy", "1"]], ids=["no fraction", "none"])
+def test_export_of_what_is_not_there_is_refused(rule, at_home, tmp_path, capsys):
+    assert main(["export", "small", *rule, "-o", str(tmp_path / "node.yaml")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.cluster
+def test_an_exported_config_trains_to_the_same_numbers(at_home, tmp_path, capsys, threads_restored):
+    path = tmp_path / "node.yaml"
+    main(["export", "small", "--best", "accuracy", "-o", str(path)])
+    expected = yaml.safe_load(path.read_text())["expected"]
+    capsys.readouterr()
+    assert main(["train", str(path)]) == 0
+    assert "reproduced: everything but the seconds is the same to the last digit" in capsys.readouterr().out
+    assert main(["train", str(path), "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["scores"] == {"accuracy": expected["accuracy"], "loss": expected["loss"]}
+    for name in ("nfe", "train_work", "solver_gap"):
+        assert record[name] == expected[name]
+
+
+def test_every_command_module_has_what_the_command_line_needs():
+    for command in COMMANDS:
+        if command != "bench":
+            module = import_module(f"studies.cli.{command}")
+            assert module.__doc__
+            assert module.EXAMPLES
+            assert callable(module.configure)
+            assert callable(module.main)

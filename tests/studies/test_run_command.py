@@ -1,0 +1,147 @@
+"""`nde-study run` where there is nothing to run, or where it is refused: one line, and nothing created or changed."""
+
+import shutil
+import time
+from pathlib import Path
+
+import mlflow
+import pytest
+import ray
+from command_line import SMALL, nde_study
+
+from reports.records import Tag
+from studies.cli import main
+from studies.ledger import Ledger
+
+pytestmark = pytest.mark.cluster
+
+DEAD = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def spec(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return path
+
+
+def content(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "lock"}
+
+
+def test_a_finished_study_says_so_and_shows_its_front_without_starting_ray(at_home, capsys):
+    before = content(at_home.root)
+    began = time.monotonic()
+    assert main(["run", "small.yaml"]) == 0
+    assert time.monotonic() - began < 10
+    assert not ray.is_initialized()
+    out = capsys.readouterr().out
+    assert out.startswith("study small is complete already\nsmall (digits_node): 6 of 6 trials")
+    assert "browse:  nde-study ui small" in out
+    assert content(at_home.root) == before
+
+
+@pytest.fixture
+def untracked(at_home, tmp_path, monkeypatch):
+    """A copy of the small study, as after kill -9 between its last trial and its last word to MLflow."""
+    shutil.copytree(at_home.root, tmp_path / "nde-runs")
+    shutil.copy(at_home.home / "small.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "nde-runs" / "small"
+    text = (folder / "events.jsonl").read_text().replace(str(at_home.root), str(tmp_path / "nde-runs"))
+    kept = [line for line in text.splitlines(keepends=True) if '"tracked"' not in line]
+    (folder / "events.jsonl").write_text("".join(kept))
+    return folder
+
+
+def test_a_finished_study_that_mlflow_has_lost_a_part_of_is_sent_again(untracked, capsys):
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{untracked.parent}/mlflow.db")
+    experiment = client.get_experiment_by_name("small").experiment_id
+    ids = {run.data.tags.get(Tag.TRIAL): run.info.run_id for run in client.search_runs([experiment])}
+    client.delete_run(ids["4"])
+    client.update_run(ids["5"], status="RUNNING")
+    assert main(["run", "small.yaml"]) == 0
+    runs = client.search_runs([experiment])
+    numbers = sorted(run.data.tags[Tag.TRIAL] for run in runs if Tag.TRIAL in run.data.tags)
+    assert numbers == ["0", "1", "2", "3", "4", "5"]
+    assert "RUNNING" not in {run.info.status for run in runs}
+    (again,) = (run for run in runs if run.data.tags.get(Tag.TRIAL) == "5")
+    history = client.get_metric_history(again.info.run_id, "accuracy")
+    assert [metric.step for metric in history] == [1, 2, 3, 4]
+
+
+def test_the_same_name_with_another_spec_is_refused(at_home, capsys):
+    before = content(at_home.root)
+    assert main(["run", "small.yaml", "--trials", "7"]) == 2
+    assert capsys.readouterr().err == (
+        f"nde-study: study 'small' exists under {at_home.root} with another spec; "
+        "give this one another name with --name\n"
+    )
+    assert content(at_home.root) == before
+
+
+def test_the_number_of_workers_is_not_another_spec(at_home, capsys):
+    assert main(["run", "small.yaml", "--workers", "1"]) == 0
+
+
+def test_a_second_driver_is_refused_with_the_holder(untracked, capsys):
+    with Ledger(untracked).writing():
+        assert main(["run", "small.yaml"]) == 1
+    assert "study 'small' is being run by process" in capsys.readouterr().err
+
+
+def test_an_experiment_of_another_study_of_this_name_is_left_alone(at_home, tmp_path, capsys):
+    """On a shared server it may be a colleague's."""
+    root = tmp_path / "other"
+    code = main(["run", "small.yaml", "--root", str(root), "--tracking-uri", at_home.uri])
+    assert code == 1
+    expected = f"nde-study: {at_home.uri} has an experiment 'small' already; give the study another name with --name\n"
+    assert capsys.readouterr().err == expected
+    assert not root.exists()
+
+
+def test_a_tracking_server_that_is_down_is_told_of_within_seconds(spec, tmp_path, capsys):
+    began = time.monotonic()
+    assert main(["run", "small.yaml", "--tracking-uri", DEAD]) == 1
+    assert time.monotonic() - began < 30
+    err = capsys.readouterr().err
+    assert err.startswith(f"nde-study: tracking store {DEAD} does not answer: ")
+    assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]
+
+
+def test_a_tracking_uri_that_mlflow_does_not_know_is_told_of_in_one_line(spec, tmp_path, capsys):
+    assert main(["run", "small.yaml", "--tracking-uri", "ftp://somewhere"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]
+
+
+@pytest.mark.parametrize("root", ["small.yaml/below", "/proc/nde-runs"])
+def test_a_root_that_cannot_be_written_is_told_of_in_one_line(spec, root, tmp_path, capsys):
+    assert main(["run", "small.yaml", "--root", root]) == 1
+    err = capsys.readouterr().err
+    assert f"{Path(root).absolute()}: cannot be written: " in err
+    assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]
+
+
+@pytest.mark.parametrize("command", ["run", "validate"])
+def test_a_malformed_spec_gives_one_line_per_problem_and_creates_nothing(command, tmp_path):
+    wrong = SMALL.replace("trials: 6", "trails: 6").replace("workers: 2", "workers: none")
+    (tmp_path / "small.yaml").write_text(wrong)
+    ended = nde_study(command, "small.yaml", cwd=tmp_path)
+    assert ended.code == 2
+    assert ended.out == ""
+    first, second = sorted(ended.err.splitlines())
+    assert first.startswith("nde-study: small.yaml:5: trails: got the unknown key 'trails', allowed: name, task")
+    assert second.startswith("nde-study: small.yaml:6: workers: got 'none', allowed: a whole number >= 1")
+    assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]
+
+
+@pytest.mark.parametrize("name", ["Upper", "a/b", "../up", "", "a\n"])
+def test_a_name_that_could_be_a_path_is_refused(spec, name, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", "small.yaml", "--name", name])
+    assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]

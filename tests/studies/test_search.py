@@ -1,0 +1,151 @@
+"""What is proposed: a function of the seed, the number and the ledger; the contract suite of every sampler."""
+
+import itertools
+
+import pytest
+from optuna.samplers import BaseSampler
+
+from ndecore.metrics import EpochRecord
+from reports.records import TrialStatus
+from search_spaces.document import parse_document
+from studies.ledger import Ledger
+from studies.search import SAMPLERS, propose
+from studies.spec import SAMPLER_NAMES, read_spec
+
+HEAD = """
+name: made
+task: digits_node
+trials: 30
+objectives: [accuracy, nfe, train_work]
+sampler: {sampler}
+seed: {seed}
+"""
+START = """
+start_from:
+  - {preset: vanilla, learning_rate: 0.1, rtol: 1e-4, controller: pi}
+  - {preset: er-code, learning_rate: 0.1, rtol: 1e-4, controller: i, momentum: 0.5}
+"""
+PLAIN_SPACE = """
+space:
+  regularizer: none
+  rtol: {log_float: [1e-6, 1e-2]}
+  learning_rate: {log_float: [0.02, 0.5]}
+"""
+
+
+def made_ledger(folder, sampler="tpe", seed=0, more=START):
+    folder.mkdir()
+    text = HEAD.format(sampler=sampler, seed=seed) + more
+    return Ledger.create(folder / "made", read_spec(parse_document(text, "made.yaml")), {})
+
+
+def measured(config):
+    """An objective made up from the config: loose and penalised is cheap, tight is accurate."""
+    cost = -config["rtol"] ** 0.1 + 1.0 + 0.1 * (config["regularizer"] == "none")
+    work = dict.fromkeys(("accepted", "rejected", "nfe_train", "accepted_train", "rejected_train"), 1.0)
+    return EpochRecord(
+        epoch=30,
+        scores={"accuracy": 1.0 - config["rtol"], "loss": 0.1},
+        train_loss=0.1,
+        penalty=0.0,
+        weight=0.0,
+        nfe=cost,
+        train_s=1.0,
+        predict_s=1.0,
+        train_work=1000 * cost,
+        solver_gap=10 * config["rtol"],
+        **work,
+    )
+
+
+def search(ledger, n):
+    """Propose and measure n trials, one after another; every seventh diverges, every ninth fails."""
+    proposals = []
+    with ledger.writing():
+        for _ in range(n):
+            proposal = propose(ledger)
+            ledger.started(proposal.number, proposal.label, proposal.config)
+            if proposal.number % 7 == 6:
+                ledger.ended(proposal.number, TrialStatus.DIVERGED, "made to")
+            elif proposal.number % 9 == 8:
+                ledger.ended(proposal.number, TrialStatus.FAILED, "made to")
+            else:
+                ledger.epoch(proposal.number, measured(proposal.config))
+                ledger.ended(proposal.number, TrialStatus.COMPLETE)
+            proposals.append(proposal)
+    return proposals
+
+
+def test_every_sampler_that_a_spec_may_name_is_there():
+    assert tuple(SAMPLERS) == SAMPLER_NAMES
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_sampler_is_made_from_its_seed_alone(name):
+    assert isinstance(SAMPLERS[name](7), BaseSampler)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_sampler_proposes_configs_of_a_conditional_space(name, tmp_path):
+    ledger = made_ledger(tmp_path / "a", name)
+    proposals = search(ledger, 24)
+    space = ledger.spec.space
+    for proposal in proposals:
+        assert space.contains({key: value for key, value in proposal.config.items() if key in space.keys})
+    assert len({str(proposal.config) for proposal in proposals}) > 20
+    assert len({proposal.config["regularizer"] for proposal in proposals}) == 4
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_the_same_seed_proposes_the_same_and_another_does_not(name, tmp_path):
+    first, again, other = (search(made_ledger(tmp_path / str(i), name, seed), 20) for i, seed in enumerate((0, 0, 1)))
+    assert first == again
+    assert all(a.config != b.config for a, b in itertools.islice(zip(first, other, strict=True), 2, None))
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(name, tmp_path):
+    whole = search(made_ledger(tmp_path / "whole", name), 20)
+    halves = search(made_ledger(tmp_path / "halves", name), 11)
+    halves += search(Ledger(tmp_path / "halves" / "made"), 9)
+    assert halves == whole
+    assert [proposal.number for proposal in halves] == list(range(20))
+
+
+def test_start_configs_are_proposed_first_whole_and_labelled(tmp_path):
+    first, second, third = search(made_ledger(tmp_path / "a"), 3)
+    assert (first.label, second.label, third.label) == ("vanilla", "er-code", "")
+    assert (first.config["regularizer"], first.config["controller"]) == ("none", "pi")
+    assert (second.config["weight"], second.config["weight_end"]) == (100.0, 10.0)
+    assert (second.config["momentum"], third.config["momentum"]) == (0.5, 0.9)
+
+
+def test_proposals_avoid_where_trials_diverged(tmp_path):
+    """Half of the space diverges; of the last 20 of two searches at most 11 fall there (at random: P(<= 11) = 0.003)."""
+    trials = [*searched_with_half_diverging(tmp_path / "a", 0), *searched_with_half_diverging(tmp_path / "b", 1)]
+    assert sum(trial.status is TrialStatus.DIVERGED for trial in trials) <= 11
+
+
+def searched_with_half_diverging(folder, seed):
+    ledger = made_ledger(folder, seed=seed, more=PLAIN_SPACE)
+    with ledger.writing():
+        for _ in range(40):
+            proposal = propose(ledger)
+            ledger.started(proposal.number, proposal.label, proposal.config)
+            if proposal.config["learning_rate"] > 0.1:
+                ledger.ended(proposal.number, TrialStatus.DIVERGED, "made to")
+            else:
+                ledger.epoch(proposal.number, measured(proposal.config))
+                ledger.ended(proposal.number, TrialStatus.COMPLETE)
+    return ledger.record().trials[-20:]
+
+
+def test_a_trial_lost_between_asking_and_the_ledger_is_taken_up_under_its_number(tmp_path):
+    ledger = made_ledger(tmp_path / "a")
+    search(ledger, 5)
+    with ledger.writing():
+        lost = propose(ledger)
+    with Ledger(ledger.folder).writing() as again:
+        assert propose(again) == lost
+        again.started(lost.number, lost.label, lost.config)
+        assert propose(again).number == lost.number + 1
