@@ -181,10 +181,10 @@ def _markdown(comparison: Comparison) -> str:
 def _setting(comparison: Comparison) -> list[str]:
     tuned = ", ".join(f"{rate:g}: {loss:.3f}" for rate, loss in comparison.tuning.items())
     return [
-        "Like for like: the penalty and its weight (P1's coded error penalty, 100 -> 10) were fixed in advance, and the",
-        "rest is identical.",
+        "Like for like: the penalty and its weight (P1's coded error penalty, 100 -> 10) were fixed in advance,",
+        "and the rest is identical.",
         "",
-        f"- {len(comparison.vanilla)} seeds, {comparison.epochs} epochs, rtol = atol = {_TOLERANCE:g}, Tsit5, I controller",
+        f"- {len(comparison.vanilla)} seeds, {comparison.epochs} epochs, rtol = atol = {_TOLERANCE:g}, Tsit5 (I)",
         f"- one run at a time, the two in turn; the median of {_PREDICTION_ROUNDS} predictions, the two models in turn",
         f"- learning rate {comparison.learning_rate:g}, tuned for the unregularized model on seeds "
         f"{' and '.join(map(str, _TUNING_SEEDS))} (validation loss in nats: {tuned})",

@@ -1,0 +1,33 @@
+"""Benchmarks measure what they say, on a small scale."""
+
+import json
+from importlib import import_module
+
+import pytest
+
+from studies.benchmarks import BENCHMARKS
+from studies.cli import main
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_benchmark_says_what_it_does(name: str) -> None:
+    module = import_module(f"studies.benchmarks.{name}")
+    assert module.__doc__
+    assert callable(module.configure)
+    assert callable(module.main)
+
+
+def test_baseline_compares_the_two_models_on_the_same_seeds_and_writes_both_reports(tmp_path, monkeypatch) -> None:
+    baseline = import_module("studies.benchmarks.baseline")
+    monkeypatch.setattr(baseline, "_LEARNING_RATES", (0.05, 0.1))
+    assert main(["bench", "baseline", "--seeds", "2", "--epochs", "2", "-o", str(tmp_path / "new")]) == 0
+    measured = json.loads((tmp_path / "new" / "baseline.json").read_text())
+    losses = {float(rate): loss for rate, loss in measured["tuning"].items()}
+    assert measured["learning_rate"] == min(losses, key=lambda rate: losses[rate])
+    for model in ("vanilla", "er-code"):
+        assert len(measured[model]["nfe"]) == 2
+        assert all((nfe - 2) % 6 == 0 for nfe in measured[model]["nfe"])
+    assert measured["vanilla"]["train_work"] != measured["er-code"]["train_work"]
+    report = (tmp_path / "new" / "baseline.md").read_text()
+    assert "| NFE, held-out |" in report
+    assert "machine: " in report
