@@ -232,6 +232,8 @@ class Tracker:
             self._client.log_batch(self._runs[number], metrics=values[start : start + _BATCH])
 
     def _end_trial(self, trial: TrialRecord) -> None:
+        if trial.number not in self._runs:  # it ended before a worker took it up
+            self._start_trial(trial)
         tags = [RunTag(key, value) for key, value in trial_tags(trial, self._task).items()]
         self._client.log_batch(self._runs[trial.number], tags=tags)
         self._client.set_terminated(self._runs[trial.number], RunStatus.to_string(_RUN_STATUS[trial.status]))

@@ -1,7 +1,6 @@
 """One small study, run once as a person would, that most tests look at."""
 
 import socket
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,12 +39,12 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
 
 
 @pytest.fixture
-def at_home(small: Small, monkeypatch: pytest.MonkeyPatch) -> Iterator[Small]:
+def at_home(small: Small, monkeypatch: pytest.MonkeyPatch) -> Small:
     """The small study in the current directory, for commands that are called in this process."""
     monkeypatch.chdir(small.home)
     for name in ("MLFLOW_TRACKING_URI", "NDE_STUDY_ROOT"):
         monkeypatch.delenv(name, raising=False)
-    yield small
+    return small
 
 
 @pytest.fixture

@@ -109,6 +109,8 @@ def _until_kill(home, folder):
     below = descendants(process.pid)
     kill(process)
     process.wait()
+    process.stdout.close()  # not read to the end, which comes with the last of Ray's processes
+    process.stderr.close()
     with (folder / "events.jsonl").open("a") as log:
         log.write('{"time": 1, "event": "epo')  # as if it had been killed while writing
     with (folder / "proposals.log").open("a") as log:

@@ -110,7 +110,7 @@ def test_a_study_that_is_there_is_not_begun_again(tmp_path):
 
 def test_a_study_that_is_not_there_is_refused_with_those_that_are(tmp_path):
     made_ledger(tmp_path / "a")
-    with pytest.raises(InputError, match="no study 'mode' under .*, there are: made"):
+    with pytest.raises(InputError, match=r"no study 'mode' under .*, there are: made"):
         Ledger(tmp_path / "a" / "mode")
 
 

@@ -121,7 +121,7 @@ def test_start_configs_are_proposed_first_whole_and_labelled(tmp_path):
 
 
 def test_proposals_avoid_where_trials_diverged(tmp_path):
-    """Half of the space diverges; of the last 20 of two searches at most 11 fall there (at random: P(<= 11) = 0.003)."""
+    """Half of the space diverges; of the last 20 of two searches at most 11 fall there (random: P = 0.003)."""
     trials = [*searched_with_half_diverging(tmp_path / "a", 0), *searched_with_half_diverging(tmp_path / "b", 1)]
     assert sum(trial.status is TrialStatus.DIVERGED for trial in trials) <= 11
 
