@@ -19,6 +19,7 @@ from reports.wording import gap_text, title_with_unit, value_text
 
 _INK, _PALE, _GRID = "#24292f", "#8c959f", "#eaeef2"
 _FONT = "Inter, Helvetica Neue, Helvetica, Arial, sans-serif"
+_LEAST_WIDTH_PX = 1000  # narrower, titles of neighbouring axes run into each other
 _CELLS = ((1, 1), (1, 2), (2, 2))  # the main panel on the left, two panels beside it
 
 
@@ -66,7 +67,10 @@ def front_figure(study: StudyRecord) -> go.Figure:
 
 
 def figure_html(figure: go.Figure) -> str:
-    """The figure as one HTML page that needs nothing from the internet: plotly's script is in it (4.6 MB)."""
+    """The figure as one HTML page that needs nothing from the internet: plotly's script is in it (4.6 MB).
+
+    In a frame too narrow for its panels, such as MLflow's artifact page, the page scrolls.
+    """
     page: str = to_html(
         figure,
         include_plotlyjs=True,
@@ -74,7 +78,7 @@ def figure_html(figure: go.Figure) -> str:
         div_id="pareto-front",  # fixed: the same study gives the same page
         config={"displaylogo": False, "responsive": True},
     )
-    return page
+    return page.replace("<body>", f'<body style="min-width: {_LEAST_WIDTH_PX}px">', 1)
 
 
 def _panels(objectives: tuple[Metric, ...]) -> list[_Panel]:

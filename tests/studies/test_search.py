@@ -41,7 +41,7 @@ def made_ledger(folder, sampler="tpe", seed=0, more=START):
 
 def measured(config):
     """An objective made up from the config: loose and penalised is cheap, tight is accurate."""
-    cost = -config["rtol"] ** 0.1 + 1.0 + 0.1 * (config["regularizer"] == "none")
+    cost = -(config["rtol"] ** 0.1) + 1.0 + 0.1 * (config["regularizer"] == "none")
     work = dict.fromkeys(("accepted", "rejected", "nfe_train", "accepted_train", "rejected_train"), 1.0)
     return EpochRecord(
         epoch=30,
