@@ -123,9 +123,9 @@ def _groups(study: StudyRecord) -> list[_Group]:
     white = {"width": 1.5, "color": "white"}
     return [
         _Group("infeasible (solver gap)", infeasible, {"symbol": "x-thin", "size": 8}, False),
-        _Group("dominated", dominated, {"symbol": "circle", "size": 8, "opacity": 0.45}, True),
-        _Group("Pareto front", members, {"symbol": "circle", "size": 16, "line": white}, True),
-        _Group("knee", best, {"symbol": "star", "size": 25, "line": {"width": 1.5, "color": _INK}}, True),
+        _Group("dominated", dominated, {"symbol": "circle", "size": 9, "opacity": 0.6}, True),
+        _Group("Pareto front", members, {"symbol": "circle", "size": 14, "line": white}, True),
+        _Group("knee", best, {"symbol": "star", "size": 20, "line": {"width": 1.5, "color": _INK}}, True),
     ]
 
 
@@ -220,14 +220,15 @@ def _annotate(figure: go.Figure, panel: _Panel, study: StudyRecord) -> None:
             x=_position(trial, panel.x, _drawn(study)),
             y=_position(trial, panel.y, _drawn(study)),
             text=" · ".join(names),
-            ax=34,
-            ay=above * 38,
+            # Beside its trial and not over its neighbours: the text begins where the short arrow ends.
+            ax=24,
+            ay=above * 16,
+            xanchor="left",
             showarrow=True,
-            standoff=10,
+            standoff=7,
             arrowwidth=1,
             arrowcolor=_PALE,
             font={"size": 13, "color": _INK},
-            bgcolor="rgba(255,255,255,0.85)",
             row=panel.row,
             col=panel.column,
         )
