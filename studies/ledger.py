@@ -6,6 +6,7 @@ Both lie in the study's folder and are written by one process at a time. Ray exe
 import fcntl
 import json
 import logging
+import math
 import os
 import shutil
 import tempfile
@@ -181,9 +182,10 @@ class Ledger:
         frozen = study.get_trials(deepcopy=False)[trial.number]
         open_trial = optuna.Trial(study, frozen._trial_id)  # there is no public way to one asked for before
         values = trial.values(self.spec.objective_metrics)
-        gap = trial.epochs[-1].solver_gap if values else None
+        gap = trial.epochs[-1].solver_gap if values else self.spec.max_solver_gap
+        excess = _WORST if gap is None or math.isnan(gap) else gap - self.spec.max_solver_gap
         open_trial.set_constraint("diverged", 0.0 if values else 1.0)
-        open_trial.set_constraint("solver_gap", gap - self.spec.max_solver_gap if gap is not None else 0.0)
+        open_trial.set_constraint("solver_gap", excess)
         worst = [_WORST if m.direction is Direction.MINIMIZE else -_WORST for m in self.spec.objective_metrics]
         study.tell(trial.number, values or worst)
 
