@@ -245,7 +245,7 @@ def _lay_out(figure: go.Figure, study: StudyRecord, hue: Metric | None) -> None:
     ended_early = len(study.trials) - len(_drawn(study))
     subtitle = f"task {escape(study.task)} · {len(study.trials)} trials · {n_front} on the front"
     subtitle += f" · {n_infeasible} infeasible" if n_infeasible else ""
-    subtitle += f" · {ended_early} not finished" if ended_early else ""
+    subtitle += f" · {ended_early} without result" if ended_early else ""
     figure.update_layout(
         template="plotly_white",
         font={"family": _FONT, "size": 13, "color": _INK},
