@@ -53,10 +53,11 @@ def run_study(spec: StudySpec, root: Path, tracking_uri: str, on_change: OnChang
         The study as it ended.
 
     Raises:
-        InputError: the spec cannot be run, or a study of this name has another spec. Nothing was created.
+        InputError: the spec cannot be run, a study of this name has another spec, or `root` cannot be written. Nothing
+            was created.
         TrackingError: the tracking store does not answer. No study was created.
         StudyBusy: another process runs this study.
-        NDEError: `root` cannot be written.
+        NDEError: MLflow lacks a part of the study; running it again sends that.
     """
     _check_runnable(spec)
     root = root.resolve()
@@ -105,7 +106,9 @@ def _create(spec: StudySpec, root: Path, tracking_uri: str) -> Ledger:
         root.mkdir(parents=True, exist_ok=True)
         return Ledger.create(root / spec.name, spec, facts)
     except OSError as error:
-        raise NDEError(f"{root}: cannot be written: {error.strerror}; name another folder with --root") from error
+        place = error.filename or root
+        remedy = "name another folder with --root, or another store with --tracking-uri"
+        raise InputError(f"{place}: cannot be written: {error.strerror}; {remedy}") from error
 
 
 def _run(ledger: Ledger, on_change: OnChange) -> StudyRecord:

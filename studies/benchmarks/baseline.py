@@ -73,7 +73,6 @@ def main(args: argparse.Namespace) -> int:
         comparison = _compare(args.seeds, args.epochs, progress)
     text = _markdown(comparison)
     console.print(text, markup=False, highlight=False, soft_wrap=True)
-    args.output.mkdir(parents=True, exist_ok=True)
     (args.output / "baseline.md").write_text(text, encoding="utf-8")
     (args.output / "baseline.json").write_text(json.dumps(_measurements(comparison), indent=1) + "\n", encoding="utf-8")
     console.print(f"written: {args.output / 'baseline.md'}, {args.output / 'baseline.json'}", soft_wrap=True)

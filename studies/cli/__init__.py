@@ -6,6 +6,7 @@ A subcommand's module is imported only when it is called, since importing torch,
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -60,12 +61,16 @@ def _call(command: str, rest: list[str]) -> int:
     module.configure(parser)
     try:
         code: int = module.main(parser.parse_args(rest))
+        sys.stdout.flush()
     except InputError as error:
         return _complain(str(error))
     except NDEError as error:
         return _complain(str(error), FAILURE)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:  # the reader, `head` say, has seen enough; nothing more is to be flushed to it at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILURE
     return code
 
 

@@ -1,9 +1,11 @@
 """Run a benchmark and write its report. Close other programs first: it times things."""
 
 import argparse
+import tempfile
 from importlib import import_module
 from pathlib import Path
 
+from ndecore.errors import InputError
 from studies.benchmarks import BENCHMARKS
 
 EXAMPLES = """  nde-study bench baseline
@@ -31,5 +33,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run the one chosen."""
+    try:
+        args.output.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=args.output).close()
+    except OSError as error:  # before minutes of measuring
+        raise InputError(f"--output: {args.output} cannot be written: {error.strerror}; name another folder") from error
     code: int = args.benchmark_main(args)
     return code

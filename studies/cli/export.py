@@ -33,6 +33,8 @@ def main(args: argparse.Namespace) -> int:
     """Choose and write."""
     if args.min_accuracy is not None and not 0 <= args.min_accuracy <= 1:
         raise InputError(f"--min-accuracy: got {args.min_accuracy:g}, allowed: a fraction from 0 to 1")
+    if args.output.suffix and args.output.suffix not in (".yaml", ".yml") and not args.output.is_dir():
+        raise InputError(f"--output: got {args.output}, allowed: a file ending in .yaml, or a folder")
     study = find_study(args.study, args.root, args.tracking_uri)
     configs = choose(study, top=args.top, best=args.best, min_accuracy=args.min_accuracy, all=args.all)
     written = write_yaml(args.output, configs)

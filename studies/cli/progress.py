@@ -11,7 +11,7 @@ from rich.text import Text
 
 from reports.pareto import best, front, study_hypervolume
 from reports.records import StudyRecord, TrialRecord, TrialStatus
-from reports.wording import title, value_text
+from reports.wording import gap_text, title, value_text
 
 
 class StudyProgress:
@@ -111,8 +111,12 @@ def _name(trial: TrialRecord) -> str:
 def _ended(study: StudyRecord, trial: TrialRecord) -> str:
     if trial.status is not TrialStatus.COMPLETE:
         return f"{_name(trial)}: {trial.status.value}: {trial.reason}"
-    values = trial.epochs[-1].objectives()
-    return f"{_name(trial)}: " + ", ".join(f"{m.name} {value_text(m, values[m.name])}" for m in study.objectives)
+    last = trial.epochs[-1]
+    values = last.objectives()
+    told = ", ".join(f"{m.name} {value_text(m, values[m.name])}" for m in study.objectives)
+    # Else a trial that beats the best so far and does not become it would look like a mistake.
+    is_off = not trial.is_feasible(study.max_solver_gap)
+    return f"{_name(trial)}: {told}" + (f" (off the front: solver gap {gap_text(last.solver_gap)})" if is_off else "")
 
 
 def _running(trial: TrialRecord) -> str:

@@ -77,7 +77,8 @@ def _compare(chosen: ExportedConfig, record: EpochRecord, console: Console) -> N
     if differing:
         console.print(
             f"differs from the study: {', '.join(differing)}; "
-            "the last digits depend on the machine, the number of threads and the versions, and training magnifies them"
+            "an edited config trains another model, and another machine, another number of threads or other versions "
+            "change the last digits, which training magnifies"
         )
     else:
         console.print("reproduced: everything but the seconds is the same to the last digit")

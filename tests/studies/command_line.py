@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -146,8 +147,8 @@ def _ancestors(pid: int, parents: dict[int, int]) -> Iterator[int]:
 
 
 def workers(pid: int) -> list[int]:
-    """The processes below a driver that train trials."""
-    return [child for child, title in descendants(pid).items() if title.startswith("ray::ResourceTrainable")]
+    """The processes below a driver that train trials; Ray renames them from call to call, so poll for one."""
+    return [child for child, title in descendants(pid).items() if re.match(r"ray::\w*Trainable", title)]
 
 
 def alive(pids: Any) -> list[int]:

@@ -31,3 +31,10 @@ def test_baseline_compares_the_two_models_on_the_same_seeds_and_writes_both_repo
     report = (tmp_path / "new" / "baseline.md").read_text()
     assert "| NFE, held-out |" in report
     assert "machine: " in report
+
+
+def test_an_output_folder_that_cannot_be_written_is_told_of_before_anything_is_measured(capsys) -> None:
+    assert main(["bench", "baseline", "-o", "/proc/nope"]) == 2
+    err = capsys.readouterr().err
+    assert "--output: /proc/nope cannot be written: " in err
+    assert err.count("\n") == 1

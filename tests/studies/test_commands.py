@@ -1,6 +1,7 @@
 """The commands that read a study: fast, and the same from the ledger and from MLflow."""
 
 import json
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -163,3 +164,20 @@ def test_every_command_module_has_what_the_command_line_needs():
             assert module.EXAMPLES
             assert callable(module.configure)
             assert callable(module.main)
+
+
+def test_export_to_a_file_of_another_kind_is_refused(at_home, tmp_path, capsys):
+    assert main(["export", "small", "-o", str(tmp_path / "node.json")]) == 2
+    assert "allowed: a file ending in .yaml, or a folder" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_reader_that_has_seen_enough_meets_no_traceback(at_home):
+    """`show --json | head`: the pipe is closed before the front is printed."""
+    code = "import sys; from studies.cli import main; sys.exit(main(['show', 'small', '--json']))"
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "-c", code], stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert done.returncode == 1
+    assert done.stderr == b""

@@ -91,6 +91,7 @@ def _until_ctrl_c(home, folder):
     """A worker is killed, the trials after it go on, then Ctrl-C twice."""
     process = _run(home)
     until(lambda: _in_epochs(folder), process)
+    until(lambda: workers(process.pid), process)
     os.kill(workers(process.pid)[0], signal.SIGKILL)
     until(lambda: _ends(folder)["complete"] >= 1 and _ends(folder)["failed"] == 2, process)
     ended = {event["number"] for event in of_kind(folder, "ended")}

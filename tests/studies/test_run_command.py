@@ -120,10 +120,16 @@ def test_a_tracking_uri_that_mlflow_does_not_know_is_told_of_in_one_line(spec, t
 
 @pytest.mark.parametrize("root", ["small.yaml/below", "/proc/nde-runs"])
 def test_a_root_that_cannot_be_written_is_told_of_in_one_line(spec, root, tmp_path, capsys):
-    assert main(["run", "small.yaml", "--root", root]) == 1
+    assert main(["run", "small.yaml", "--root", root]) == 2
     err = capsys.readouterr().err
     assert f"{Path(root).absolute()}: cannot be written: " in err
     assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]
+
+
+def test_a_tracking_store_that_cannot_be_written_is_named_and_not_the_root(spec, tmp_path, capsys):
+    assert main(["run", "small.yaml", "--tracking-uri", "sqlite:////proc/nope/mlflow.db"]) == 2
+    assert "/proc/nope: cannot be written: " in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]
 
 
