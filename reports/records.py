@@ -188,15 +188,3 @@ def study_from_tags(tags: Mapping[str, str], trials: tuple[TrialRecord, ...] = (
         trials=trials,
         versions=record.get("versions"),
     )
-
-
-def trial_to_json(trial: TrialRecord) -> str:
-    """A trial as one JSON text; numbers keep every digit."""
-    return json.dumps(asdict(trial) | {"status": trial.status.value})
-
-
-def trial_from_json(text: str) -> TrialRecord:
-    """The inverse of `trial_to_json`."""
-    data = json.loads(text)
-    epochs = tuple(EpochRecord(**epoch) for epoch in data.pop("epochs"))
-    return TrialRecord(**data | {"status": TrialStatus(data["status"]), "epochs": epochs})

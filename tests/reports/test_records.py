@@ -19,10 +19,8 @@ from reports.records import (
     metric_names,
     study_from_tags,
     study_tags,
-    trial_from_json,
     trial_from_run,
     trial_tags,
-    trial_to_json,
 )
 
 NUMBERS = st.floats(allow_nan=False)
@@ -59,11 +57,6 @@ def trials(draw: st.DrawFn) -> TrialRecord:
 @given(epochs())
 def test_an_epoch_comes_back_from_its_metrics(record):
     assert epoch_from_metrics(metric_names(record)) == record
-
-
-@given(trials())
-def test_a_trial_comes_back_from_its_json(record):
-    assert trial_from_json(trial_to_json(record)) == record
 
 
 @given(trials())
