@@ -195,6 +195,11 @@ def study_names(root: Path) -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in root.glob(f"[!.]*/{_EVENTS}")))
 
 
+def newest_study(root: Path) -> str | None:
+    """The study under `root` that something happened in last; None where there is none."""
+    return max(study_names(root), key=lambda name: (root / name / _EVENTS).stat().st_mtime, default=None)
+
+
 @contextmanager
 def _locked(path: Path, study: str) -> Iterator[None]:
     with path.open("a+", encoding="utf-8") as lock:

@@ -18,7 +18,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from ndecore.errors import InputError, NDEError
-from ndecore.metrics import METRICS, EpochRecord
+from ndecore.metrics import COSTS, METRICS, EpochRecord
 from ndecore.tasks import TASKS
 from ndecore.tasks.base import Task
 from reports.records import StudyRecord, TrialStatus
@@ -31,7 +31,6 @@ from studies.trainable import TrialTrainable
 
 _VERSIONED = ("torch", "ray", "optuna", "mlflow", "numpy", "nde-study")
 _OBJECT_STORE_BYTES = 80 * 1024 * 1024  # trials exchange a few numbers; Ray's smallest store is enough
-_COSTS = ("nfe", "train_s", "predict_s", "train_work")  # measured whatever the task
 _RAY_FOLDER = "ray"
 
 OnChange = Callable[[StudyRecord], None]
@@ -75,7 +74,7 @@ def run_study(spec: StudySpec, root: Path, tracking_uri: str, on_change: OnChang
 def _check_runnable(spec: StudySpec) -> None:
     """Whatever would make every trial fail is found here, before anything is created."""
     task: type[Task] = TASKS[spec.task]
-    measured = [name for name in METRICS if name in _COSTS or METRICS[name] in task.metrics]
+    measured = [name for name in METRICS if name in COSTS or METRICS[name] in task.metrics]
     for name in spec.objectives:
         if name not in measured:
             raise InputError(

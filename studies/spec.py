@@ -4,6 +4,7 @@ Torch, Ray, Optuna and MLflow are not imported here: a spec is checked in well u
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +25,7 @@ from search_spaces.space import Space
 from search_spaces.start import StartConfig, read_start
 
 SAMPLER_NAMES = ("tpe", "nsgaii", "random")
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"  # of a study: a folder and an experiment bear it
 DEFAULT_SPACE = "regularized_ode"
 _FOLDER = Path(__file__).parent
 _NAMES: Mapping[str, Collection[str]] = {"task": TASKS, "objectives": METRICS, "sampler": SAMPLER_NAMES}
@@ -53,7 +55,7 @@ class StudySpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     name: str = Field(
-        pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$",
+        pattern=NAME_PATTERN,
         description="up to 64 of a-z, 0-9, - and _, the first a letter or digit",
     )
     task: Annotated[str, _name_of("task")] = Field(description=", ".join(TASKS))
@@ -104,8 +106,11 @@ def shipped_studies() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
 
 
-def load_spec(path_or_name: str | Path) -> StudySpec:
-    """Return the spec in a YAML file, or a shipped study by its bare name; raise SpecError with all that is wrong."""
+def load_spec(path_or_name: str | Path, changes: Mapping[str, Value] | None = None) -> StudySpec:
+    """Return the spec in a YAML file, or a shipped study by its bare name; raise SpecError with all that is wrong.
+
+    `changes` replace keys of the file, and are checked as if they stood there.
+    """
     path = str(path_or_name)
     if isinstance(path_or_name, str) and not path.endswith(YAML_SUFFIXES):
         if path not in shipped_studies():
@@ -113,7 +118,10 @@ def load_spec(path_or_name: str | Path) -> StudySpec:
             remedy = did_you_mean(path, shipped_studies())
             raise SpecError([Problem(path, None, "", "no study of this name", allowed, remedy)])
         path = str(_FOLDER / f"{path}.yaml")
-    return read_spec(load_document(path))
+    document = load_document(path)
+    if changes and isinstance(document.data, dict):
+        document = replace(document, data={**document.data, **changes})
+    return read_spec(document)
 
 
 def read_spec(document: Document) -> StudySpec:

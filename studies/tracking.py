@@ -258,16 +258,16 @@ class _Metrics:
 def _merged(jobs: Iterable[_Job | _Metrics]) -> list[_Job | _Metrics]:
     """The same jobs in the same order, with each trial's metrics between two other jobs in one."""
     merged: list[_Job | _Metrics] = []
-    open_batches: Mapping[int, _Metrics] = {}
+    open_batches: dict[int, _Metrics] = {}
     for job in jobs:
         if not isinstance(job, _Metrics):
             merged.append(job)
-            open_batches = {}
+            open_batches.clear()
         elif job.number in open_batches:
             open_batches[job.number].values.extend(job.values)
         else:
             merged.append(job)
-            open_batches = {**open_batches, job.number: job}
+            open_batches[job.number] = job
     return merged
 
 

@@ -119,12 +119,12 @@ def _train(plan: TrainPlan) -> tuple[TrainState, EpochRecord]:
 def _prediction_seconds(trained: Mapping[str, tuple[TrainPlan, TrainState]]) -> dict[str, float]:
     """Median wall seconds of predicting the held-out batch, the models in turn: both meet the same disturbances."""
     seconds: dict[str, list[float]] = {name: [] for name in trained}
+    held_out = {name: plan.task.splits().validation.inputs for name, (plan, _) in trained.items()}
     with torch.no_grad():
         for _ in range(_PREDICTION_ROUNDS):
             for name, (plan, state) in trained.items():
-                inputs = plan.task.splits().validation.inputs
                 began = time.perf_counter()
-                state.model(inputs, SolveRequest(plan.settings))
+                state.model(held_out[name], SolveRequest(plan.settings))
                 seconds[name].append(time.perf_counter() - began)
     return {name: statistics.median(values) for name, values in seconds.items()}
 

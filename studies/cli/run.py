@@ -8,7 +8,6 @@ import argparse
 import re
 import shlex
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -20,7 +19,7 @@ from studies.cli.front_table import print_study
 from studies.cli.options import DEFAULT_ROOT, add_root, add_tracking_uri
 from studies.cli.progress import StudyProgress
 from studies.run import run_study
-from studies.spec import StudySpec, load_spec
+from studies.spec import NAME_PATTERN, StudySpec, load_spec
 from studies.tracking import default_uri
 
 EXAMPLES = """  nde-study run quickstart
@@ -29,7 +28,7 @@ EXAMPLES = """  nde-study run quickstart
 
 
 def _study_name(text: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", text):
+    if not re.fullmatch(NAME_PATTERN, text):
         allowed = StudySpec.model_fields["name"].description
         raise argparse.ArgumentTypeError(f"got {text!r}, allowed: {allowed}")
     return text
@@ -47,9 +46,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run, then print the front and where to go from here."""
-    spec = load_spec(args.spec)
-    changes: dict[str, Any] = {key: getattr(args, key) for key in ("name", "trials", "workers") if getattr(args, key)}
-    spec = spec.model_copy(update=changes)
+    changes = {key: getattr(args, key) for key in ("name", "trials", "workers")}
+    spec = load_spec(args.spec, {key: value for key, value in changes.items() if value is not None})
     uri = args.tracking_uri or spec.tracking_uri or default_uri(args.root)
     console = Console()
     with StudyProgress(console) as progress:

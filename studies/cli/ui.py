@@ -18,7 +18,7 @@ from ndecore.errors import InputError, NDEError
 from reports.records import StudyRecord
 from studies.arguments import whole_number
 from studies.cli.options import add_root, find_study
-from studies.ledger import study_names
+from studies.ledger import newest_study
 
 EXAMPLES = """  nde-study ui quickstart
   nde-study ui quickstart --port 5001 --no-browser"""
@@ -39,7 +39,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C; where the study is tracked on a server, only open that."""
-    study = find_study(args.study or _newest(args), args.root, None)
+    name = args.study or newest_study(args.root)
+    if name is None:
+        raise InputError(f"no study under {args.root} yet; try: nde-study run quickstart")
+    study = find_study(name, args.root, None)
     if study.tracking_uri.startswith("http"):
         _open(_page(study.tracking_uri, study), args.no_browser)
         return 0
@@ -55,13 +58,6 @@ def main(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return 0
     raise NDEError("the MLflow server ended by itself")
-
-
-def _newest(args: argparse.Namespace) -> str:
-    names = study_names(args.root)
-    if not names:
-        raise InputError(f"no study under {args.root} yet; try: nde-study run quickstart")
-    return max(names, key=lambda name: (args.root / name / "events.jsonl").stat().st_mtime)
 
 
 def _page(server: str, study: StudyRecord) -> str:

@@ -151,3 +151,9 @@ def test_a_name_that_could_be_a_path_is_refused(spec, name, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["run", "small.yaml", "--name", name])
     assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]
+
+
+def test_more_configs_to_start_from_than_trials_asked_for_is_refused_before_anything_is_created(tmp_path, capsys):
+    assert main(["run", "quickstart", "--trials", "2", "--root", str(tmp_path / "runs")]) == 2
+    assert "start_from: got 4 configs, allowed: at most 2" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
