@@ -11,13 +11,22 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "solve": "ndecore.integrate",
+    "solve": "ndecore.solving",
     "SolveSettings": "ndecore.integrate",
     "Solution": "ndecore.solution",
     "Status": "ndecore.status",
+    "Euler": "ndecore.solvers.euler",
+    "Midpoint": "ndecore.solvers.midpoint",
+    "RK4": "ndecore.solvers.rk4",
+    "Heun": "ndecore.solvers.heun",
+    "Bosh3": "ndecore.solvers.bosh3",
     "Tsit5": "ndecore.solvers.tsit5",
+    "Dopri5": "ndecore.solvers.dopri5",
+    "DOP853": "ndecore.solvers.dop853",
     "IController": "ndecore.controllers.integral",
     "PIController": "ndecore.controllers.proportional_integral",
+    "PIDController": "ndecore.controllers.proportional_integral_derivative",
+    "ConstantStep": "ndecore.controllers.constant",
     "StepTo": "ndecore.controllers.step_to",
     "NoRegularizer": "ndecore.regularizers.none",
     "GlobalError": "ndecore.regularizers.error",

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from ndecore.errors import InputError, SolveFailed
+from ndecore.states import map_tensors, tensors_of
 from ndecore.status import Status
-from ndecore.types import PerStep, State, States
+from ndecore.types import PerStep, StateTree
 
 
 @dataclass(frozen=True)
@@ -36,22 +37,27 @@ class Solution:
 
     t0: float
     t1: float
-    y1: State
+    y1: StateTree
     ts: tuple[float, ...]  # requested output times
-    ys: States  # the solution at `ts`, by dense output
+    ys: StateTree  # [times, *state], the solution at `ts`, by dense output
     records: StepRecords
     stats: SolveStats
     status: Status
 
-    def at(self, t: float) -> State:
+    def at(self, t: float) -> StateTree:
         """The state at the requested time `t`; raise `InputError` for another time or one that was not reached."""
-        if t not in self.ts[: len(self.ys)]:
-            raise InputError(f"no output at t = {t!r}, available: {self.ts[: len(self.ys)]}; request it with `ts`")
-        return self.ys[self.ts.index(t)]
+        reached = self.ts[: len(tensors_of(self.ys)[0])]
+        if t not in reached:
+            raise InputError(f"no output at t = {t!r}, available: {reached}; request it with `ts`")
+        return map_tensors(lambda values: values[self.ts.index(t)], self.ys)
 
     def check(self) -> "Solution":
         """Return self if the solve reached t1, else raise `SolveFailed` with the status and its remedy."""
         if self.status is not Status.SUCCESS:
-            steps = f"after {self.stats.n_accepted} accepted and {self.stats.n_rejected} rejected steps"
-            raise SolveFailed(f"{self.status.name}: {self.status.sentence} {steps}; {self.status.remedy}")
+            raise SolveFailed(self.ending())
         return self
+
+    def ending(self) -> str:
+        """How the solve ended and what to do about it, in one line."""
+        steps = f"after {self.stats.n_accepted} accepted and {self.stats.n_rejected} rejected steps"
+        return f"{self.status.name}: {self.status.sentence} {steps}; {self.status.remedy}"

@@ -1,7 +1,7 @@
 """Tensor aliases with named axes, checked at run time in the tests."""
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -13,5 +13,7 @@ PerStep: TypeAlias = Float[Tensor, " steps"]  # one value per accepted step
 Images: TypeAlias = Float[Tensor, "batch pixels"]
 Logits: TypeAlias = Float[Tensor, "batch classes"]
 Labels: TypeAlias = Int[Tensor, " batch"]
+
+StateTree: TypeAlias = Any  # a State, or tuples, lists and dicts of such
 
 VectorField: TypeAlias = Callable[[Tensor, Tensor], Tensor]  # (t: Scalar, y: State) -> dy/dt: State

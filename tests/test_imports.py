@@ -253,7 +253,7 @@ assert "tsit5" in SOLVERS
 
 
 def test_solving_needs_torch_alone() -> None:
-    code = "from ndecore.integrate import solve"
+    code = "from ndecore.solving import solve"
     assert loaded_by(code, "ray", "optuna", "mlflow", "sklearn", "scipy", "plotly", "pydantic") == []
 
 

@@ -7,5 +7,7 @@ CONTROLLERS = Registry(
     {
         "i": "ndecore.controllers.integral:IController",
         "pi": "ndecore.controllers.proportional_integral:PIController",
+        "pid": "ndecore.controllers.proportional_integral_derivative:PIDController",
+        "constant": "ndecore.controllers.constant:ConstantStep",
     },
 )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, TypeAlias
 
-ControllerState: TypeAlias = float | int | None
+ControllerState: TypeAlias = float | int | tuple[float, float] | None
 
 
 class Start(NamedTuple):
@@ -31,6 +31,7 @@ class Verdict(NamedTuple):
 class Controller(ABC):
     """Judges attempted steps and proposes the next."""
 
+    needs_error: ClassVar[bool] = True  # whether it judges by the error estimate, so that the method must have one
     stretch: ClassVar[float] = 1.01  # a step may be lengthened by this factor to end at t1, so that no sliver is left
 
     @abstractmethod

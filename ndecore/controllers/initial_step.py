@@ -5,15 +5,23 @@ import math
 import torch
 
 from ndecore.norms import rms_norm, tolerance_scale
-from ndecore.terms import ODETerm
-from ndecore.types import State
+from ndecore.terms import Term
+from ndecore.types import Scalar, State
 
 _TINY_STEP = 1e-6  # unit of time, where the state or the slope gives no scale
 
 
 @torch.no_grad()
-def initial_step(  # noqa: PLR0917 - the six inputs of the published algorithm
-    term: ODETerm, t0: float, y0: State, f0: State, span: float, order: int, rtol: float, atol: float
+def initial_step(  # noqa: PLR0913, PLR0917 - the inputs of the published algorithm
+    term: Term,
+    t0: float,
+    y0: State,
+    f0: State,
+    span: float,
+    order: int,
+    rtol: float,
+    atol: float,
+    n_controlled: int | None = None,
 ) -> float:
     """Hairer's automatic step: small enough for the slope and the curvature at t0. Costs one evaluation.
 
@@ -30,6 +38,7 @@ def initial_step(  # noqa: PLR0917 - the six inputs of the published algorithm
         order: of the method, dimensionless.
         rtol: relative tolerance, dimensionless.
         atol: absolute tolerance, unit of y.
+        n_controlled: leading elements of the flattened state that count; all if None.
 
     Returns:
         The step, in units of time; NaN where y0 or f0 is not finite.
@@ -37,12 +46,16 @@ def initial_step(  # noqa: PLR0917 - the six inputs of the published algorithm
     Reference: Hairer, Norsett, Wanner I, II.4; exponent 1/order as in OrdinaryDiffEq.jl `initdt`, used by both papers.
     """
     scale = tolerance_scale(y0, y0, rtol, atol)
-    d0, d1 = torch.stack([rms_norm(y0 / scale), rms_norm(f0 / scale)]).tolist()
+
+    def size(x: State) -> Scalar:
+        return rms_norm((x / scale).reshape(-1)[:n_controlled])
+
+    d0, d1 = torch.stack([size(y0), size(f0)]).tolist()
     if not (math.isfinite(d0) and math.isfinite(d1)):
         return math.nan
     dt0 = _TINY_STEP if min(d0, d1) < 1e-5 else 0.01 * d0 / d1
     dt0 = math.copysign(min(dt0, abs(span)), span)
-    d2 = (rms_norm((term(t0 + dt0, y0 + dt0 * f0) - f0) / scale) / abs(dt0)).item()
+    d2 = (size(term(t0 + dt0, y0 + dt0 * f0) - f0) / abs(dt0)).item()
     if not math.isfinite(d2):
         return dt0  # the field cannot be probed there: let the controller find the way down from here
     steepest = max(d1, d2)

@@ -18,6 +18,7 @@ class StepTo(Controller):
     """
 
     dts: tuple[float, ...]
+    needs_error: ClassVar[bool] = False
     stretch: ClassVar[float] = 1 + 1e-6  # room for the rounding of a sum of steps, not for a step that was not given
 
     def start(self, span: float, probe: Callable[[], float]) -> Start:

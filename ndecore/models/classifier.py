@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
-from ndecore.integrate import solve
 from ndecore.models.base import Prediction, SolveRequest, SolvingModel
 from ndecore.models.initialization import glorot_uniform_
+from ndecore.solving import solve
 from ndecore.terms import ODETerm
 from ndecore.types import Images
 

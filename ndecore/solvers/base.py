@@ -4,27 +4,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ndecore.terms import ODETerm
-from ndecore.types import Scalar, State, States
+from ndecore.norms import Differences
+from ndecore.terms import Term
+from ndecore.types import State, States
 
 
 class StepResult(ABC):
     """One attempted step from (t0, y0) over dt. What nobody asks for is not computed."""
 
     y1: State  # the solution at t0 + dt
-
-    @property
-    @abstractmethod
-    def carry(self) -> State:
-        """What the next step from y1 starts with: f(t0 + dt, y1)."""
+    carry: State  # what the next step from y1 starts with: f(t0 + dt, y1)
 
     @abstractmethod
-    def error(self) -> State:
-        """Estimate of the local error of y1, unit of y."""
-
-    @abstractmethod
-    def stiffness(self) -> Scalar:
-        """Estimate of the largest |eigenvalue| of df/dy along the step, 1/time; 0 where it cannot be told."""
+    def differences(self) -> Differences:
+        """What the error and the stiffness of the step are estimated from."""
 
     @abstractmethod
     def interpolate(self, ts: Sequence[float]) -> States:
@@ -35,16 +28,17 @@ class Solver(ABC):
     """A one-step method. Facts about it are class attributes: generic code asks, it never names a method."""
 
     order: ClassVar[int]  # global error of the solution is O(dt^order)
-    error_order: ClassVar[int]  # the error estimate of one step is O(dt^error_order)
+    error_order: ClassVar[int | None]  # the error estimate of one step is O(dt^error_order); None if there is none
     stability_size: ClassVar[float]  # extent of the stability region along the negative real axis, dimensionless
     evaluations_per_step: ClassVar[int]  # of the vector field, the carry reused
+    evaluations_per_output: ClassVar[int]  # further ones of a step in which outputs are asked for
 
     @abstractmethod
-    def start(self, term: ODETerm, t0: float, y0: State) -> State:
+    def start(self, term: Term, t0: float, y0: State) -> State:
         """The carry of the first step: f(t0, y0)."""
 
     @abstractmethod
-    def step(self, term: ODETerm, t0: float, dt: float, y0: State, carry: State) -> StepResult:
+    def step(self, term: Term, t0: float, dt: float, y0: State, carry: State) -> StepResult:
         """Attempt one step.
 
         Args:

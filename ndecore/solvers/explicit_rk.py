@@ -1,64 +1,92 @@
-"""One step of an explicit Runge-Kutta pair, from its tableau."""
+"""One step of an explicit Runge-Kutta method, from its tableau."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ndecore.norms import rms_norm
+from ndecore.norms import Differences, Pair, rms_norm, safe_ratio
 from ndecore.solvers.base import Solver, StepResult
-from ndecore.solvers.tableau import Tableau, stage_weights
-from ndecore.terms import ODETerm
-from ndecore.types import Scalar, State, States
+from ndecore.solvers.stages import Stages
+from ndecore.solvers.tableau import Tableau
+from ndecore.terms import Term
+from ndecore.types import State, States
+
+_DAMPING = 0.1  # of the estimate of lower order
 
 
-@dataclass(frozen=True)
 class RungeKuttaStep(StepResult):
-    """The stages of one step, and what can be read off them."""
+    """One step and what can be read off its stages, once they are all in."""
 
-    tableau: Tableau
-    t0: float
-    dt: float
-    y0: State
-    y1: State
-    stages: Tensor  # [stages, n]: k_i, flattened
-    stage_arguments: tuple[Tensor, ...]  # [n] each: g_i, flattened, of all stages but the first
+    def __init__(self, tableau: Tableau, term: Term, t0: float, dt: float, y0: State, carry: State) -> None:  # noqa: PLR0917
+        self._tableau, self._term, self._t0, self._dt = tableau, term, t0, dt
+        self._stages = Stages(tableau, dt, y0)
+        self._told: list[tuple[State, State]] = []  # argument and slope of the stages that tell the stiffness
+        self._tokens: dict[tuple[bool, bool], Tensor] = {}
+        argument, slope = y0, carry
+        for i, node in enumerate(tableau.c[1:], 1):
+            argument = self._stages.advance(i - 1, argument, slope)
+            slope = term(t0 + node * dt, argument)
+            if tableau.stiffness_stages and i in tableau.stiffness_stages:
+                self._told.append((argument, slope))
+        self.y1, self.carry = argument, slope
 
-    @property
-    def carry(self) -> State:
-        """The last stage, f(t0 + dt, y1): the first of the next step."""
-        return self.stages[-1].view(self.y0.shape)
+    def differences(self) -> Differences:
+        """The embedded error, dt sum_i (b_i - b~_i) k_i, and the stages that tell the stiffness.
 
-    def error(self) -> State:
-        """Dt sum_i (b_i - b~_i) k_i, unit of y."""
-        weights = stage_weights(self.tableau, self.stages.dtype, self.stages.device)[-1] * self.dt
-        return torch.mv(self.stages.t(), weights).view(self.y0.shape)
+        An estimate e of lower order, where the method has one, damps the error E: E ||E|| / sqrt(||E||^2 + (0.1 ||e||)^2).
 
-    def stiffness(self) -> Scalar:
-        """||k_i - k_j|| / ||g_i - g_j|| over two stages with equal nodes, in the rms norm; 0 where arguments coincide.
-
-        Reference: Shampine (1977), as used by P1 (global stiffness regularizer) on stages 6 and 7.
+        Reference: Shampine (1977) for the stiffness, as P1 uses it on stages 6 and 7 of Tsit5; Hairer, Norsett, Wanner
+        I, II.5 (10.17) for the damping, there in the tolerance-scaled norm.
         """
-        if self.tableau.stiffness_stages is None:
-            return self.stages.new_zeros(())
-        first, second = self.tableau.stiffness_stages
-        change = rms_norm(self.stages[second] - self.stages[first])
-        distance = rms_norm(self.stage_arguments[second - 1] - self.stage_arguments[first - 1])
-        # Both selects are needed: a division by 0 in the branch not taken would still send NaN backwards.
-        told = distance > 0
-        return torch.where(told, change / torch.where(told, distance, 1.0), 0.0)
+        if not self._told:
+            return Differences(self._error())
+        arguments, slopes = (Pair(*pair) for pair in zip(*self._told, strict=True))
+        return Differences(self._error(), slopes, arguments)
 
     def interpolate(self, ts: Sequence[float]) -> States:
         """y0 + dt sum_i b_i(theta) k_i at theta = (t - t0) / dt."""
-        weights = [self.tableau.dense_weights((t - self.t0) / self.dt) for t in ts]
-        moves = torch.tensor(weights, dtype=self.stages.dtype, device=self.stages.device).mul_(self.dt) @ self.stages
-        return self.y0 + moves.view(len(ts), *self.y0.shape)
+        of = self._stages.coefficients
+        # `pow` of a number takes it into the kernel's arguments: no copy from the host.
+        powers = torch.stack([torch.pow((t - self._t0) / self._dt, of.exponents) for t in ts])
+        weights = (powers @ of.dense).to(of.rows.dtype)
+        return self._stages.read(self._all_in(), weights, from_start=True).view(len(ts), *self._stages.shape)
+
+    def _error(self) -> State | None:
+        if self._tableau.b_error is None:
+            return None
+        error, *lower = self._stages.read(self._closed(), self._stages.coefficients.errors, from_start=False)
+        if lower:
+            size = rms_norm(error)
+            error = error * safe_ratio(size, torch.hypot(size, _DAMPING * rms_norm(lower[0])))
+        return error.view(self._stages.shape)
+
+    def _closed(self) -> Tensor:
+        """The token of the step's own stages."""
+        key = (torch.is_grad_enabled(), False)
+        if key not in self._tokens:
+            self._tokens[key] = self._stages.close(self._tableau.n_stages - 1, self.y1, self.carry)
+        return self._tokens[key]
+
+    def _all_in(self) -> Tensor:
+        """The token of all stages, those for the dense output included, which are evaluated the first time."""
+        if not self._tableau.further_c:
+            return self._closed()
+        key = (torch.is_grad_enabled(), True)
+        if key not in self._tokens:
+            token = self._closed()
+            for j, node in enumerate(self._tableau.further_c):
+                row = self._stages.coefficients.further[j : j + 1]
+                argument = self._stages.read(token, row, from_start=True).view(self._stages.shape)
+                slope = self._term(self._t0 + node * self._dt, argument)
+                token = self._stages.close(self._tableau.n_stages + j, token, slope)
+            self._tokens[key] = token
+        return self._tokens[key]
 
 
 class ExplicitRungeKutta(Solver):
-    """An explicit pair whose last stage is evaluated at the solution (FSAL); a method adds its tableau and its facts.
+    """An explicit Runge-Kutta method; a method adds its tableau and the facts that the tableau does not tell.
 
     k_i = f(t0 + c_i dt, y0 + dt sum_{j<i} a_ij k_j),  y1 = y0 + dt sum_j b_j k_j.
     """
@@ -66,21 +94,14 @@ class ExplicitRungeKutta(Solver):
     tableau: ClassVar[Tableau]
 
     def __init_subclass__(cls) -> None:
-        assert cls.tableau.is_fsal, "the argument of the last stage is the solution"
+        cls.order = cls.tableau.order
+        cls.evaluations_per_step = cls.tableau.n_stages - 1
+        cls.evaluations_per_output = len(cls.tableau.further_c)
 
-    def start(self, term: ODETerm, t0: float, y0: State) -> State:
+    def start(self, term: Term, t0: float, y0: State) -> State:
         """f(t0, y0)."""
         return term(t0, y0)
 
-    def step(self, term: ODETerm, t0: float, dt: float, y0: State, carry: State) -> RungeKuttaStep:
+    def step(self, term: Term, t0: float, dt: float, y0: State, carry: State) -> RungeKuttaStep:
         """Evaluate the stages; see `Solver.step`."""
-        flat = y0.reshape(-1)
-        weights = stage_weights(self.tableau, y0.dtype, y0.device) * dt
-        stages, arguments = [carry.reshape(-1)], []
-        for i, node in enumerate(self.tableau.c[1:]):
-            # One matrix-vector product per stage sum: a chain of additions costs i kernels and i graph nodes.
-            argument = torch.addmv(flat, torch.stack(stages).t(), weights[i, : i + 1])
-            arguments.append(argument)
-            stages.append(term(t0 + node * dt, argument.view(y0.shape)).reshape(-1))
-        y1 = arguments[-1].view(y0.shape)
-        return RungeKuttaStep(self.tableau, t0, dt, y0, y1, torch.stack(stages), tuple(arguments))
+        return RungeKuttaStep(self.tableau, term, t0, dt, y0, carry)

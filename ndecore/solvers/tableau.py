@@ -1,5 +1,6 @@
 """Butcher tableaus that check themselves when they are made."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -7,62 +8,87 @@ import torch
 from torch import Tensor
 
 _ROUNDING = 1e-13  # published coefficients carry 14 to 18 digits
+Weights = tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Tableau:
-    """An embedded explicit Runge-Kutta pair of s stages with dense output; all coefficients dimensionless.
+    """An explicit Runge-Kutta method of s stages with dense output; all coefficients dimensionless.
+
+    Every method is written with its last stage at the solution, f(t0 + dt, y1), which is the first of the next step
+    ("first same as last"). A method that does not have that stage by itself gets it appended: the next step needs it
+    anyway, and cubic Hermite interpolation and stiffness estimates find it there.
 
     Args:
         order: the order p of the solution that is propagated.
         c: s nodes; stage i is evaluated at t0 + c_i dt.
         a: s - 1 rows; row i holds the i + 1 weights of stage i + 1's argument.
         b: s weights of the solution at t1.
-        b_error: s weights of the error estimate, b minus the embedded method's weights.
-        dense: s polynomials without constant term; y(t0 + theta dt) = y0 + dt sum_i k_i sum_j dense[i][j] theta^(j+1).
+        dense: a polynomial without constant term for each of the s stages and then each of the further ones;
+            y(t0 + theta dt) = y0 + dt sum_i k_i sum_j dense[i][j] theta^(j+1).
+        b_error: s weights of the error estimate, b minus the embedded method's; None if there is no estimate.
+        b_error_low: s weights of a second estimate of lower order, which damps the first; None if there is none.
         stiffness_stages: two stages with equal nodes, or None if the method has none.
+        further_c: nodes of stages that the dense output alone needs, evaluated when an output is asked for.
+        further_a: their rows, each over all stages before.
     """
 
     order: int
-    c: tuple[float, ...]
-    a: tuple[tuple[float, ...], ...]
-    b: tuple[float, ...]
-    b_error: tuple[float, ...]
-    dense: tuple[tuple[float, ...], ...]
+    c: Weights
+    a: tuple[Weights, ...]
+    b: Weights
+    dense: tuple[Weights, ...]
+    b_error: Weights | None = None
+    b_error_low: Weights | None = None
     stiffness_stages: tuple[int, int] | None = None
+    further_c: Weights = ()
+    further_a: tuple[Weights, ...] = ()
 
     def __post_init__(self) -> None:
-        stages = len(self.c)
+        stages, slopes = self.n_stages, self.n_stages + len(self.further_c)
+        nodes, rows = (*self.c, *self.further_c), (*self.a, *self.further_a)
         assert len(self.a) == stages - 1, "one row of a for each stage but the first"
-        assert all(len(row) == i + 1 for i, row in enumerate(self.a)), "a is strictly lower triangular"
-        assert len(self.b) == len(self.b_error) == len(self.dense) == stages, "one weight for each stage"
+        assert len(self.further_a) == len(self.further_c), "one row for each further stage"
+        assert all(len(row) == i + 1 for i, row in enumerate(rows)), "a is strictly lower triangular"
+        assert len(self.b) == stages, "one weight for each stage"
+        assert len(self.dense) == slopes, "one polynomial for each stage"
         assert self.c[0] == 0.0, "the first stage is at t0"
-        for node, row in zip(self.c[1:], self.a, strict=True):
+        assert self.b[-1] == 0.0, "the last stage is at the solution"
+        assert self.a[-1] == self.b[:-1], "the last stage is at the solution"
+        for node, row in zip(nodes[1:], rows, strict=True):
             _equal(sum(row), node, "row sums of a equal c")
         for power in range(self.order):
             moment = sum(b * c**power for b, c in zip(self.b, self.c, strict=True))
             _equal(moment, 1 / (power + 1), "the quadrature conditions up to the order")
-        _equal(sum(self.b_error), 0.0, "error weights sum to 0")
-        for weight, polynomial in zip(self.b, self.dense, strict=True):
+        for weights in (self.b_error, self.b_error_low):
+            if weights is not None:
+                assert len(weights) == stages, "one error weight for each stage"
+                _equal(sum(weights), 0.0, "error weights sum to 0")
+        for weight, polynomial in zip((*self.b, *(0.0,) * len(self.further_c)), self.dense, strict=True):
             _equal(sum(polynomial), weight, "dense output ends at the solution")
         if self.stiffness_stages:
             first, second = self.stiffness_stages
+            assert 0 < first < second, "stiffness is read off two stages after the first"
             assert self.c[first] == self.c[second], "stiffness is read off two stages at one time"
 
     @property
-    def is_fsal(self) -> bool:
-        """Whether the last stage is the first of the next step ("first same as last")."""
-        return self.b[-1] == 0.0 and self.a[-1] == self.b[:-1]
+    def n_stages(self) -> int:
+        """The stages of a step, the one at the solution included."""
+        return len(self.c)
 
-    def dense_weights(self, theta: float) -> tuple[float, ...]:
-        """The weight of each stage in y(t0 + theta dt), by Horner's rule."""
-        weights = []
-        for polynomial in self.dense:
-            value = 0.0
-            for coefficient in reversed(polynomial):
-                value = (value + coefficient) * theta
-            weights.append(value)
-        return tuple(weights)
+
+def hermite(b: Weights) -> tuple[Weights, ...]:
+    """Dense output of order 3 from both ends: the cubic with their values and slopes, as polynomials for `Tableau`.
+
+    y(theta) = y0 + (3 theta^2 - 2 theta^3) (y1 - y0) + dt ((theta - 2 theta^2 + theta^3) k_first
+    + (theta^3 - theta^2) k_last), with y1 - y0 = dt sum_i b_i k_i.
+
+    Reference: Hairer, Norsett, Wanner I, II.6 (6.7).
+    """
+    polynomials = [[0.0, 3.0 * weight, -2.0 * weight] for weight in b]
+    for polynomial, ends in ((polynomials[0], (1.0, -2.0, 1.0)), (polynomials[-1], (0.0, -1.0, 1.0))):
+        polynomial[:] = [own + end for own, end in zip(polynomial, ends, strict=True)]
+    return tuple(map(tuple, polynomials))
 
 
 def _equal(got: float, wanted: float, rule: str) -> None:
@@ -70,9 +96,35 @@ def _equal(got: float, wanted: float, rule: str) -> None:
     assert abs(got - wanted) < _ROUNDING * 100, f"{rule}: {got!r} is not {wanted!r}"
 
 
+@dataclass(frozen=True)
+class Coefficients:
+    """A tableau's coefficients as tensors where a solve needs them, so that no step copies anything from the host."""
+
+    rows: Tensor  # [1 + 2 + ... + (s - 1)]: the rows of a, one after the other
+    sizes: tuple[int, ...]  # of these rows
+    arguments: Tensor  # [s - 1, slopes]: the rows of a, padded with zeros
+    further: Tensor  # [further stages, slopes]
+    errors: Tensor  # [0 to 2, slopes]: b_error and b_error_low
+    dense: Tensor  # [degree, slopes], float64: polynomials are evaluated before they are rounded
+    exponents: Tensor  # [degree], float64: 1, 2, ...
+
+
 @lru_cache(maxsize=64)
-def stage_weights(tableau: Tableau, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The rows of a, padded with zeros to [stages - 1, stages], followed by b_error: [stages, stages]."""
-    stages = len(tableau.c)
-    rows = [list(row) + [0.0] * (stages - len(row)) for row in tableau.a]
-    return torch.tensor([*rows, list(tableau.b_error)], dtype=dtype, device=device)
+def coefficients(tableau: Tableau, dtype: torch.dtype, device: torch.device) -> Coefficients:
+    """Return the tableau's coefficients in a dtype, on a device."""
+    slopes = tableau.n_stages + len(tableau.further_c)
+
+    def matrix(rows: Sequence[Weights]) -> Tensor:
+        padded = [[*row, *(0.0,) * (slopes - len(row))] for row in rows]
+        return torch.tensor(padded, dtype=dtype, device=device).reshape(len(rows), slopes)
+
+    dense = torch.tensor(tableau.dense, dtype=torch.float64, device=device).t().contiguous()
+    return Coefficients(
+        rows=torch.tensor([weight for row in tableau.a for weight in row], dtype=dtype, device=device),
+        sizes=tuple(map(len, tableau.a)),
+        arguments=matrix(tableau.a),
+        further=matrix(tableau.further_a),
+        errors=matrix([weights for weights in (tableau.b_error, tableau.b_error_low) if weights is not None]),
+        dense=dense,
+        exponents=torch.arange(1, len(dense) + 1, dtype=torch.float64, device=device),
+    )

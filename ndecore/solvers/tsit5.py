@@ -24,10 +24,8 @@ class Tsit5(ExplicitRungeKutta):
     Computers & Mathematics with Applications 62 (2011) 770-775. Stability size as in P1's code.
     """
 
-    order: ClassVar[int] = 5
-    error_order: ClassVar[int] = 5
+    error_order: ClassVar[int | None] = 5
     stability_size: ClassVar[float] = 3.5068
-    evaluations_per_step: ClassVar[int] = 6
     tableau: ClassVar[Tableau] = Tableau(
         order=5,
         c=(0.0, 0.161, 0.327, 0.9, 0.9800255409045097, 1.0, 1.0),

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ndecore.integrate import SolveSettings, solve
+from ndecore.integrate import SolveSettings
+from ndecore.solving import solve
 from ndecore.models.time_mlp import TimeMLP
 from ndecore.regularizers import REGULARIZERS, SCHEDULES
 from ndecore.regularizers.base import PenaltyContext, Regularizer

@@ -13,7 +13,8 @@ from torch import Tensor
 from ndecore.controllers.base import Controller
 from ndecore.controllers.integral import IController
 from ndecore.controllers.proportional_integral import PIController
-from ndecore.integrate import SolveSettings, solve
+from ndecore.integrate import SolveSettings
+from ndecore.solving import solve
 from ndecore.norms import error_ratio
 from ndecore.solution import Solution, StepRecords
 

@@ -8,7 +8,8 @@ from initial_value_problems import TinyField, tiny_field
 from torch import Tensor
 
 from ndecore.controllers.step_to import StepTo
-from ndecore.integrate import SolveSettings, solve
+from ndecore.integrate import SolveSettings
+from ndecore.solving import solve
 from ndecore.regularizers.base import AGGREGATIONS, PenaltyContext, Regularizer
 from ndecore.regularizers.error import GlobalError
 from ndecore.regularizers.stiffness import GlobalStiffness

@@ -16,8 +16,10 @@ from ndecore.controllers.integral import IController
 from ndecore.controllers.proportional_integral import PIController
 from ndecore.controllers.step_to import StepTo
 from ndecore.errors import InputError, SolveFailed
-from ndecore.integrate import SolveSettings, solve
+from ndecore.integrate import SolveSettings
+from ndecore.norms import Differences
 from ndecore.solution import Solution
+from ndecore.solving import solve
 from ndecore.solvers.base import Solver, StepResult
 from ndecore.status import Status
 from ndecore.terms import ODETerm
@@ -37,11 +39,8 @@ class ScriptedStep(StepResult):
     def carry(self) -> Tensor:
         return self.y1
 
-    def error(self) -> Tensor:
-        return torch.full_like(self.y1, self.size)
-
-    def stiffness(self) -> Tensor:
-        return self.y1.new_zeros(())
+    def differences(self) -> Differences:
+        return Differences(torch.full_like(self.y1, self.size))
 
     def interpolate(self, ts: Sequence[float]) -> Tensor:
         return self.y1.expand(len(ts), *self.y1.shape)
@@ -53,6 +52,7 @@ class ScriptedSolver(Solver):
     order = error_order = 5
     stability_size = 1.0
     evaluations_per_step = 1
+    evaluations_per_output = 0
 
     def __init__(self, *ratios: float) -> None:
         self.ratios: Iterator[float] = iter(ratios)

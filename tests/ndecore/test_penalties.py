@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ndecore.controllers.initial_step import initial_step
 from ndecore.errors import InputError
-from ndecore.integrate import SolveSettings, solve
+from ndecore.integrate import SolveSettings
+from ndecore.solving import solve
 from ndecore.regularizers.base import PenaltyContext, aggregate, check_aggregation
 from ndecore.regularizers.error import GlobalError
 from ndecore.regularizers.local_error import LocalError

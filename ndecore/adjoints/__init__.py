@@ -1,0 +1,27 @@
+"""How a solve is differentiated, by name, and the methods of the back end that has its own."""
+
+from ndecore.registry import Registry
+
+ADJOINTS = Registry(
+    "adjoint",
+    {
+        "tape": "ndecore.integrate:Tape",
+        "checkpointed": "ndecore.adjoints.checkpointed:Checkpointed",
+        "interpolating": "ndecore.adjoints.interpolating:Interpolating",
+        "torchdiffeq": "ndecore.adjoints.torchdiffeq:Torchdiffeq",
+        "torchdiffeq_adjoint": "ndecore.adjoints.torchdiffeq:TorchdiffeqAdjoint",
+    },
+)
+# Of torchdiffeq 0.2.5; a list here, so that a spec is checked without importing it.
+TORCHDIFFEQ_ADAPTIVE = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
+TORCHDIFFEQ_METHODS = (
+    *TORCHDIFFEQ_ADAPTIVE,
+    "euler",
+    "midpoint",
+    "heun2",
+    "heun3",
+    "rk4",
+    "explicit_adams",
+    "implicit_adams",
+    "scipy_solver",
+)

@@ -1,0 +1,180 @@
+"""The continuous adjoint that reads y(t) from the forward solve."""
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from ndecore.adjoints.replay import Bars, Products, gathered, known_parameters
+from ndecore.errors import SolveFailed
+from ndecore.integrate import Accepted, Adjoint, Problem, SolveSettings, integrate
+from ndecore.norms import rms_norm
+from ndecore.solution import Solution
+from ndecore.status import Status
+from ndecore.terms import Term
+from ndecore.types import State, States
+
+
+@dataclass(frozen=True)
+class Interpolating(Adjoint):
+    """da/dt = -a df/dy, backwards from a(t1) = dL/dy1, with dL/dy added at each output; dL/dtheta = int a df/dtheta dt.
+
+    y(t) is the dense output of the forward solve: it is not integrated again, which costs nothing and is as stable as
+    the solve itself. Method, controller and tolerances are those of the solve; the integral for the parameters is
+    carried along outside the error control, and the tolerance is relative to the size of the cotangent, since the
+    equation is linear in it. The gradient is that of the exact solution to a multiple of the tolerance, not that of the
+    steps taken, so error and stiffness have none. Memory: the stages of each accepted step.
+
+    Reference: P2, section on sensitivity algorithms (InterpolatingAdjoint); Chen et al., Neural ordinary differential
+    equations, NeurIPS 2018, for the equation; Kidger et al., "Hey, that's not an ODE", ICML 2021, for the error control.
+    """
+
+    differentiates_records: ClassVar[bool] = False
+
+    def solve(self, problem: Problem, settings: SolveSettings) -> Solution:
+        """Solve without a tape and remember the dense output; see `Adjoint.solve`."""
+        if not torch.is_grad_enabled():
+            return integrate(problem, settings)
+        run = _Run(problem, settings)
+        found: list[Solution] = []
+        parameters = known_parameters(problem.term, self)
+        y1, ys = _Solve.apply(run, found, problem.y0, *parameters)  # type: ignore[no-untyped-call]
+        return replace(found[0], y1=y1, ys=ys)
+
+
+class _Path:
+    """y(t) of a finished solve."""
+
+    def __init__(self, y0: State) -> None:
+        self._y0 = y0
+        self._starts: list[float] = []
+        self._steps: list[Accepted] = []
+        self._sign = 1.0
+
+    def watch(self, accepted: Accepted) -> None:
+        """Take in the next accepted step."""
+        self._sign = math.copysign(1.0, accepted.dt)
+        self._starts.append(self._sign * accepted.t)
+        self._steps.append(accepted)
+
+    def at(self, t: float) -> State:
+        """The state at t."""
+        if not self._steps:
+            return self._y0
+        step = self._steps[max(0, bisect_right(self._starts, self._sign * t) - 1)]
+        return step.y0 if t == step.t else step.step.interpolate([t])[0]
+
+
+class _AdjointTerm(Term):
+    """d/dt (a, g) = (-a df/dy, -a df/dtheta) along a path, as one vector [n + parameters]."""
+
+    def __init__(self, products: Products, path: _Path, n: int) -> None:
+        super().__init__()
+        self._products, self._path, self._n = products, path, n
+
+    def __call__(self, t: float, y: State) -> State:
+        """The right-hand side; one evaluation of the vector field and one vector-Jacobian product."""
+        self.n_evaluations += 1
+        state = self._path.at(t).detach()
+        with torch.enable_grad():
+            state.requires_grad_()
+            slope = self._products.term(t, state)
+        self._products.check(slope, state)
+        to_state, to_parameters = self._products.pull([slope], [y[: self._n].view(state.shape)], [state])
+        inputs = (state, *self._products.parameters)
+        bars = zip(inputs, (*to_state, *to_parameters), strict=True)
+        return torch.cat([(torch.zeros_like(x) if bar is None else bar).reshape(-1) for x, bar in bars]).neg_()
+
+    def fresh(self) -> "_AdjointTerm":
+        """The same right-hand side with counts of zero."""
+        return _AdjointTerm(self._products, self._path, self._n)
+
+
+class _Run:
+    """A solve, and what its gradient needs of it."""
+
+    def __init__(self, problem: Problem, settings: SolveSettings) -> None:
+        self.problem, self.settings = replace(problem, y0=problem.y0.detach()), settings
+        self.path = _Path(self.problem.y0)
+        self.end = problem.t0
+
+    def solve(self) -> Solution:
+        """Solve, keeping each accepted step."""
+        solution = integrate(self.problem, self.settings, self.path.watch)
+        if solution.stats.n_accepted:
+            t, dt = solution.records.t[-1].item(), solution.records.dt[-1].item()
+            self.end = self.problem.t1 if solution.status is Status.SUCCESS else t + dt
+        return solution
+
+    def pull(self, products: Products, y_bar: Tensor | None, ys_bar: Tensor | None) -> Bars:
+        """The cotangents of y0 and of the parameters, from those of y1 and of the outputs."""
+        y0, stops = self.problem.y0, self._stops(ys_bar)
+        n = y0.numel()
+        state = y0.new_zeros(n + sum(parameter.numel() for parameter in products.parameters))
+        if y_bar is not None:
+            state[:n] += y_bar.reshape(-1)
+        at, step = self.end, None
+        for stop, outputs in stops:
+            if stop != at:
+                state, step = self._back(products, state, (at, stop), step)
+                at = stop
+            jump = gathered(ys_bar, outputs)
+            if jump is not None:
+                state[:n] += jump.reshape(-1)
+        shapes = [y0.shape, *(parameter.shape for parameter in products.parameters)]
+        parts = state.split([shape.numel() for shape in shapes])
+        bars = [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+        return Bars([bars[0]], list(bars[1:]))
+
+    def _stops(self, ys_bar: Tensor | None) -> list[tuple[float, range]]:
+        """The output times from the end to the start, with the numbers of their outputs; last the start itself."""
+        stops = [(self.problem.t0, range(0))]
+        if ys_bar is not None:
+            ts = self.problem.ts[: len(ys_bar)]
+            firsts = [i for i, t in enumerate(ts) if i == 0 or t != ts[i - 1]]
+            stops += [(ts[a], range(a, b)) for a, b in zip(firsts, [*firsts[1:], len(ts)], strict=True)]
+        return stops[::-1]
+
+    def _back(
+        self, products: Products, state: State, span: tuple[float, float], first_step: float | None
+    ) -> tuple[State, float]:
+        """Solve for the cotangents over a span without outputs; with them the largest step, for a start elsewhere."""
+        n = self.problem.y0.numel()
+        size = rms_norm(state[:n]).item()
+        if size == 0:
+            return state, abs(span[1] - span[0])
+        problem = Problem(_AdjointTerm(products, self.path, n), state, *span, n_controlled=n, first_step=first_step)
+        solution = integrate(problem, replace(self.settings, atol=self.settings.atol * size))
+        if solution.status is not Status.SUCCESS:
+            raise SolveFailed(f"adjoint solve of Interpolating from t = {span[0]:g} to {span[1]:g}: {solution.ending()}")
+        return solution.y1, solution.records.dt.abs().max().item()
+
+
+class _Solve(Function):
+    """(y0, parameters) -> (y1, ys)."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, run: _Run, found: list[Solution], y0: State, *parameters: Tensor
+    ) -> tuple[State, States]:
+        ctx.set_materialize_grads(False)
+        solution = run.solve()
+        # Not through `run`: a function that holds its own outputs is never freed.
+        found.append(solution)
+        ctx.run = run
+        ctx.save_for_backward(*parameters)
+        return solution.y1, solution.ys
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, y_bar: Tensor | None, ys_bar: Tensor | None) -> tuple[Any, ...]:  # type: ignore[override]
+        term = ctx.run.problem.term
+        products = Products(term.fresh(), ctx.saved_tensors)
+        (to_y0,), to_parameters = ctx.run.pull(products, y_bar, ys_bar)
+        term.n_replayed += products.term.n_evaluations
+        return None, None, to_y0, *to_parameters

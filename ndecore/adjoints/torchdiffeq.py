@@ -1,0 +1,177 @@
+"""torchdiffeq as a closed box: its solvers and its adjoints, with the records that it gives away."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torchdiffeq
+from torch import Tensor
+
+from ndecore.adjoints import TORCHDIFFEQ_ADAPTIVE, TORCHDIFFEQ_METHODS
+from ndecore.adjoints.replay import known_parameters
+from ndecore.errors import InputError
+from ndecore.integrate import Adjoint, Problem, SolveSettings
+from ndecore.solution import Solution, SolveStats, StepRecords
+from ndecore.status import Status
+from ndecore.terms import ODETerm
+from ndecore.types import State, States
+
+Integrator = Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
+class Torchdiffeq(Adjoint):
+    """`torchdiffeq.odeint` and the tape through it: any of its methods, whatever solver and controller the settings name.
+
+    A black box in the sense of P2: it shows no error and no stiffness, so global penalties cannot use it and local ones
+    can, by one step of the settings' solver. Records hold the accepted steps of its adaptive methods, estimates as NaN.
+    `max_steps` counts from one output time to the next.
+
+    Args:
+        method: a method of torchdiffeq.
+        step_size: of its fixed-step methods, unit of time; None steps from one output time to the next.
+
+    Reference: Chen, torchdiffeq, https://github.com/rtqichen/torchdiffeq.
+    """
+
+    method: str = "dopri5"
+    step_size: float | None = None
+    differentiates_records: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        _check(self.method, self.step_size)
+
+    def solve(self, problem: Problem, settings: SolveSettings) -> Solution:
+        """Solve by `odeint`; see `Adjoint.solve`."""
+        if self.method == "scipy_solver" and torch.is_grad_enabled():
+            raise InputError(f"method: got {self.method!r}, which autograd cannot record, allowed: torchdiffeq_adjoint")
+        return _Box(problem, settings, self.method, self.step_size).solve(torchdiffeq.odeint, {})
+
+
+@dataclass(frozen=True)
+class TorchdiffeqAdjoint(Adjoint):
+    """`torchdiffeq.odeint_adjoint`: the continuous adjoint that integrates y(t) again, backwards, with the cotangents.
+
+    Memory: the outputs alone. See `Torchdiffeq` for what it shows and its arguments.
+
+    Reference: Chen et al., Neural ordinary differential equations, NeurIPS 2018.
+    """
+
+    method: str = "dopri5"
+    step_size: float | None = None
+    differentiates_records: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        _check(self.method, self.step_size)
+
+    def solve(self, problem: Problem, settings: SolveSettings) -> Solution:
+        """Solve by `odeint_adjoint`; see `Adjoint.solve`."""
+        box = _Box(problem, settings, self.method, self.step_size)
+        if not torch.is_grad_enabled():
+            return box.solve(torchdiffeq.odeint, {})
+        parameters = known_parameters(problem.term, self)
+        return box.solve(torchdiffeq.odeint_adjoint, {"adjoint_params": parameters})
+
+
+def _check(method: str, step_size: float | None) -> None:
+    if method not in TORCHDIFFEQ_METHODS:
+        raise InputError(f"method: got {method!r}, allowed: {', '.join(TORCHDIFFEQ_METHODS)}")
+    if step_size is not None and not (math.isfinite(step_size) and step_size > 0):
+        raise InputError(f"step_size: got {step_size!r}, allowed: a finite number > 0, or None")
+
+
+class _Field:
+    """The vector field with what torchdiffeq calls back."""
+
+    def __init__(self, term: ODETerm, is_adaptive: bool) -> None:
+        self.term = term
+        self.is_solving = True
+        self.steps: list[tuple[Tensor, Tensor]] = []
+        self.n_rejected = 0
+        self.last: State | None = None
+        if is_adaptive:
+            self.callback_accept_step = self._accept
+            self.callback_reject_step = self._reject
+
+    def __call__(self, t: Tensor, y: State) -> State:
+        if self.is_solving:
+            return self.term.at(t, y)
+        # The continuous adjoint evaluates the field again while it differentiates.
+        self.term.n_replayed += 1
+        return self.term.field(t, y)
+
+    def _accept(self, t: Tensor, y: State, dt: Tensor) -> None:
+        self.steps.append((t.detach(), dt.detach()))
+        self.last = y
+
+    def _reject(self, t: Tensor, y: State, dt: Tensor) -> None:
+        self.n_rejected += 1
+
+
+class _Box:
+    """One solve by torchdiffeq."""
+
+    def __init__(self, problem: Problem, settings: SolveSettings, method: str, step_size: float | None) -> None:
+        assert isinstance(problem.term, ODETerm), "torchdiffeq solves ordinary differential equations"
+        self.problem, self.settings, self.method = problem, settings, method
+        is_adaptive = method in TORCHDIFFEQ_ADAPTIVE
+        self.options: dict[str, Any] = {}
+        if is_adaptive:
+            self.options["max_num_steps"] = settings.max_steps
+        elif step_size is not None and method != "scipy_solver":
+            self.options["step_size"] = step_size
+        self.field = _Field(problem.term, is_adaptive)
+        self.sign = -1.0 if problem.t1 < problem.t0 else 1.0  # it counts time upwards
+
+    def solve(self, integrator: Integrator, more: Mapping[str, Any]) -> Solution:
+        """Solve; torchdiffeq's failures become statuses."""
+        problem, term = self.problem, self.problem.term
+        evaluations, taped = term.n_evaluations, term.n_taped
+        # It wants each time once; outputs may repeat, and include both ends.
+        times = sorted({problem.t0, *problem.ts, problem.t1}, reverse=problem.t1 < problem.t0)
+        status, found, y1 = self._integrate(integrator, times, more)
+        self.field.is_solving = False
+        reached = times[: len(found)]
+        outputs = [times.index(t) for t in problem.ts if t in reached]
+        stats = SolveStats(
+            n_evaluations=term.n_evaluations - evaluations,
+            n_differentiated=term.n_taped - taped,  # what it rejected included: its steps are not ours to count
+            n_accepted=len(self.field.steps),
+            n_rejected=self.field.n_rejected,
+        )
+        return Solution(problem.t0, problem.t1, y1, problem.ts, found[outputs], self._records(), stats, status)
+
+    def _integrate(
+        self, integrator: Integrator, times: list[float], more: Mapping[str, Any]
+    ) -> tuple[Status, States, State]:
+        """How it ended, the states at the times that were reached, and the last state."""
+        y0 = self.problem.y0
+        status, found, last = Status.SUCCESS, y0.unsqueeze(0), None
+        if len(times) > 1:
+            ts = torch.tensor(times, dtype=torch.float64, device=y0.device)
+            rtol, atol = self.settings.rtol, self.settings.atol
+            try:
+                found = integrator(
+                    self.field, y0, ts, rtol=rtol, atol=atol, method=self.method, options=self.options, **more
+                )
+            except AssertionError as failure:  # how torchdiffeq tells that it cannot go on
+                status, last = _status_of(failure), self.field.last
+        is_finite = found.detach().isfinite().flatten(1).all(1).tolist()
+        if not all(is_finite):
+            status, found = Status.NON_FINITE, found[: max(1, is_finite.index(False))]
+        return status, found, found[-1] if last is None else last
+
+    def _records(self) -> StepRecords:
+        steps = self.field.steps
+        times = torch.stack([torch.stack(step) for step in steps]).double().cpu() if steps else torch.zeros(0, 2).double()
+        unknown = self.problem.y0.new_full((len(times),), math.nan)
+        return StepRecords(times[:, 0], self.sign * times[:, 1], unknown, unknown, unknown)
+
+
+def _status_of(failure: AssertionError) -> Status:
+    text = str(failure)
+    if "max_num_steps" in text:
+        return Status.MAX_STEPS
+    return Status.NON_FINITE if "non-finite" in text or "nan" in text else Status.STEP_UNDERFLOW

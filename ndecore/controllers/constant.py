@@ -1,0 +1,39 @@
+"""Steps of one size."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ndecore.controllers.base import Controller, ControllerState, Start, Verdict
+from ndecore.errors import InputError
+
+
+@dataclass(frozen=True)
+class ConstantStep(Controller):
+    """dt <- dt: takes steps of one size and accepts each; the last one is what is left of the span.
+
+    For methods without an error estimate, and for comparisons with them.
+
+    Args:
+        step_size: in units of time, > 0 in either direction of time.
+
+    Reference: Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, II.3.
+    """
+
+    step_size: float
+    needs_error: ClassVar[bool] = False
+    stretch: ClassVar[float] = 1 + 1e-6  # room for the rounding of a sum of steps, not for a longer step
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.step_size) and self.step_size > 0):
+            raise InputError(f"step_size: got {self.step_size!r}, allowed: a finite number > 0")
+
+    def start(self, span: float, probe: Callable[[], float]) -> Start:
+        """Begin with the step; the probe is not called, and there is nothing to remember."""
+        return Start(math.copysign(self.step_size, span), None)
+
+    def judge(self, error_ratio: float, dt: float, state: ControllerState, error_order: int) -> Verdict:
+        """Accept, and go on with the same step."""
+        # Not dt itself, which was rounded on its way, and again at each step.
+        return Verdict(True, math.copysign(self.step_size, dt), None)

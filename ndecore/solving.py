@@ -1,0 +1,90 @@
+"""The front door of the solvers."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from ndecore.errors import InputError
+from ndecore.integrate import Problem, SolveSettings
+from ndecore.solution import Solution
+from ndecore.states import structure_of
+from ndecore.terms import ODETerm
+from ndecore.types import State, StateTree, VectorField
+
+_DEFAULT_SETTINGS = SolveSettings()
+
+
+def solve(  # noqa: PLR0913 - one keyword for each thing that one may want of a solve
+    vector_field: VectorField | ODETerm,
+    y0: StateTree,
+    t0: float,
+    t1: float,
+    *,
+    settings: SolveSettings = _DEFAULT_SETTINGS,
+    ts: Sequence[float] = (),
+    parameters: Sequence[Tensor] | None = None,
+    differentiable_records: bool = False,
+    throw: bool = False,
+) -> Solution:
+    """Solve dy/dt = f(t, y) from y(t0) = y0 to t1, forwards or backwards in time.
+
+    Gradients flow to y0 and to the parameters of f by the adjoint that the settings name, with step sizes detached:
+    the discrete ones are the exact derivative of the solve on its accepted step sequence. One step size serves the
+    whole state, as in P1 and P2.
+
+    Args:
+        vector_field: f(t, y), t a 0-d tensor, returning what y is; or an `ODETerm` that goes on counting.
+        y0: initial state: a tensor of any shape, float32 or float64; or tuples, lists and dicts of such tensors, all
+            of one dtype on one device. `solution.y1` and `solution.ys` are then built in the same way.
+        t0: start, in units of time.
+        t1: end; the last step ends exactly there.
+        settings: method, controller, adjoint, tolerances.
+        ts: output times between t0 and t1 in the direction of time; dense output, no step is shortened for them.
+        parameters: the tensors that f depends on, where the adjoint needs to know and f is not an `nn.Module`.
+        differentiable_records: whether error and stiffness carry gradients (for global regularizers).
+        throw: raise `SolveFailed` unless the status is SUCCESS; otherwise read `solution.status`.
+
+    Returns:
+        The solution with one record per accepted step.
+
+    Raises:
+        InputError: a caller's mistake (times, shapes, dtypes, an adjoint that cannot give what is asked).
+        SolveFailed: the solve ended early and `throw` is set.
+    """
+    structure = structure_of(y0)
+    if isinstance(vector_field, ODETerm):
+        if structure is not None:
+            raise InputError("y0: got a structure with an ODETerm, allowed: a tensor; or pass the function itself")
+        term = vector_field
+    else:
+        term = ODETerm(vector_field, parameters)
+        if structure is not None:
+            term = ODETerm(structure.flat(vector_field), term.parameters)
+    state = y0 if structure is None else structure.flatten(y0)
+    _check_problem(state, t0, t1, ts)
+    if differentiable_records and not settings.adjoint.differentiates_records:
+        raise InputError(
+            f"differentiable_records: got true with {type(settings.adjoint).__name__}, which does not differentiate the "
+            "steps of the solve, allowed: false, or a discrete adjoint of ours (tape, checkpointed); or a local penalty"
+        )
+    problem = Problem(term, state, float(t0), float(t1), tuple(map(float, ts)), differentiable_records)
+    solution = settings.adjoint.solve(problem, settings)
+    if structure is not None:
+        y1, ys = structure.unflatten(solution.y1), structure.unflatten(solution.ys)
+        solution = replace(solution, y1=y1, ys=ys)
+    return solution.check() if throw else solution
+
+
+def _check_problem(y0: State, t0: float, t1: float, ts: Sequence[float]) -> None:
+    if y0.dtype not in (torch.float32, torch.float64) or y0.numel() == 0:
+        raise InputError(f"y0: got {tuple(y0.shape)} of {y0.dtype}, allowed: a non-empty float32 or float64 tensor")
+    if not (math.isfinite(t0) and math.isfinite(t1)):
+        raise InputError(f"t0, t1: got {t0!r}, {t1!r}, allowed: finite numbers")
+    sign = 1 if t1 >= t0 else -1
+    ordered = [t0, *ts, t1]
+    if not all(sign * (b - a) >= 0 for a, b in pairwise(ordered)):
+        raise InputError(f"ts: got {tuple(ts)!r}, allowed: times sorted from t0 = {t0!r} to t1 = {t1!r}")
