@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -104,14 +104,19 @@ class Accepted(NamedTuple):
 
 
 def integrate(
-    problem: Problem, settings: SolveSettings, watch: Callable[[Accepted], None] = lambda accepted: None
+    problem: Problem,
+    settings: SolveSettings,
+    watch: Callable[[Accepted], None] = lambda accepted: None,
+    keeps_steps: bool = False,
 ) -> Solution:
-    """Run the loop on a checked problem; `watch` sees each accepted step. Gradients are recorded if they are enabled.
+    """Run the loop on a checked problem. Gradients are recorded if they are enabled.
+
+    `watch` sees each accepted step, of which something can be read later only if it `keeps_steps`.
 
     Step sizes are plain numbers, so autograd sees the solve on its accepted step sequence. One step size serves the
     whole state, as in P1 and P2.
     """
-    run = _Run(problem, settings, watch)
+    run = _Run(problem, settings, watch, None if keeps_steps else settings.solver.scratch(problem.y0))
     return run.solution(run.advance())
 
 
@@ -126,8 +131,10 @@ class _Attempt(NamedTuple):
 class _Run:
     """The state of one solve while it runs."""
 
-    def __init__(self, problem: Problem, settings: SolveSettings, watch: Callable[[Accepted], None]) -> None:
-        self.problem, self.settings, self.watch = problem, settings, watch
+    def __init__(
+        self, problem: Problem, settings: SolveSettings, watch: Callable[[Accepted], None], scratch: Any
+    ) -> None:
+        self.problem, self.settings, self.watch, self.scratch = problem, settings, watch, scratch
         self.t, self.y = problem.t0, problem.y0
         self.differentiable = problem.differentiable_records and torch.is_grad_enabled()
         self.n_sized = problem.n_controlled or self.y.numel()
@@ -163,7 +170,7 @@ class _Run:
                 return Status.MAX_STEPS
             if not is_last and abs(dt) < self._resolution():
                 return Status.STEP_UNDERFLOW if finite else Status.NON_FINITE
-            step = solver.step(term, self.t, dt, self.y, carry)
+            step = solver.step(term, self.t, dt, self.y, carry, self.scratch)
             attempt = self._measure(step)
             finite = math.isfinite(attempt.ratio)
             verdict = controller.judge(attempt.ratio, dt, state, solver.error_order or 1)

@@ -11,6 +11,8 @@ from torch.linalg import vector_norm
 
 from ndecore.types import Scalar, State
 
+_FEW = 16384  # elements of a state below which a copy is cheaper than one more kernel
+
 
 def rms_norm(x: State) -> Scalar:
     """Root mean square over all elements, state and batch alike: sqrt(sum(x^2) / n). Unit of x.
@@ -117,8 +119,11 @@ def _measure(differences: Differences, y0: State, y1: State, rtol: float, atol: 
         slopes = differences.slopes.second - differences.slopes.first
         arguments = differences.arguments.second - differences.arguments.first
     vectors = (scaled, differences.error, slopes, arguments, y1)
-    sizes = [y1.new_zeros(()) if vector is None else vector_norm(vector) for vector in vectors]
-    return _Measured(torch.stack(sizes), scale, scaled, slopes, arguments)
+    if y1.numel() < _FEW and all(vector is not None for vector in vectors):
+        sizes = vector_norm(torch.stack(vectors).view(len(vectors), -1), dim=1)  # type: ignore[arg-type]
+    else:
+        sizes = torch.stack([y1.new_zeros(()) if vector is None else vector_norm(vector) for vector in vectors])
+    return _Measured(sizes, scale, scaled, slopes, arguments)
 
 
 class _StepSizes(Function):

@@ -25,10 +25,11 @@ ARROWS = {
 # Inside ndecore, from the bottom up: a module imports its own layer or one below. The longest prefix counts.
 LAYERS = (
     ("ndecore.errors", "ndecore.types", "ndecore.status", "ndecore.metrics", "ndecore.registry"),
-    ("ndecore.norms", "ndecore.terms", "ndecore.brownian", "ndecore.solution"),
+    ("ndecore.norms", "ndecore.terms", "ndecore.brownian", "ndecore.states", "ndecore.solution"),
     ("ndecore.solvers", "ndecore.controllers"),
     ("ndecore.integrate",),
     ("ndecore.adjoints",),
+    ("ndecore.solving",),
     ("ndecore.regularizers", "ndecore.models"),
     ("ndecore.datasets", "ndecore.tasks"),
     ("ndecore.training",),
@@ -45,6 +46,8 @@ DOORS = {
     "ray": {"studies.trainable", "studies.search", "studies.schedulers", "studies.run"},
     "mlflow": {"studies.tracking", "reports.load", "reports.publish"},
     "plotly": {"reports.figures"},
+    "torchdiffeq": {"ndecore.adjoints.torchdiffeq", "studies.benchmarks.solvers"},
+    "torchode": {"studies.benchmarks.solvers"},
 }
 # What a room may not import at all.
 STAYS_OUT = {

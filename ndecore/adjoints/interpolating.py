@@ -105,7 +105,7 @@ class _Run:
 
     def solve(self) -> Solution:
         """Solve, keeping each accepted step."""
-        solution = integrate(self.problem, self.settings, self.path.watch)
+        solution = integrate(self.problem, self.settings, self.path.watch, keeps_steps=True)
         if solution.stats.n_accepted:
             t, dt = solution.records.t[-1].item(), solution.records.dt[-1].item()
             self.end = self.problem.t1 if solution.status is Status.SUCCESS else t + dt
@@ -151,7 +151,9 @@ class _Run:
         problem = Problem(_AdjointTerm(products, self.path, n), state, *span, n_controlled=n, first_step=first_step)
         solution = integrate(problem, replace(self.settings, atol=self.settings.atol * size))
         if solution.status is not Status.SUCCESS:
-            raise SolveFailed(f"adjoint solve of Interpolating from t = {span[0]:g} to {span[1]:g}: {solution.ending()}")
+            raise SolveFailed(
+                f"adjoint solve of Interpolating from t = {span[0]:g} to {span[1]:g}: {solution.ending()}"
+            )
         return solution.y1, solution.records.dt.abs().max().item()
 
 

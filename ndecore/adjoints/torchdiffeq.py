@@ -165,7 +165,9 @@ class _Box:
 
     def _records(self) -> StepRecords:
         steps = self.field.steps
-        times = torch.stack([torch.stack(step) for step in steps]).double().cpu() if steps else torch.zeros(0, 2).double()
+        times = (
+            torch.stack([torch.stack(step) for step in steps]).double().cpu() if steps else torch.zeros(0, 2).double()
+        )
         unknown = self.problem.y0.new_full((len(times),), math.nan)
         return StepRecords(times[:, 0], self.sign * times[:, 1], unknown, unknown, unknown)
 

@@ -26,7 +26,7 @@ class PIController(Controller):
 
     def judge(self, error_ratio: float, dt: float, state: ControllerState, error_order: int) -> Verdict:
         """Accept below 1; see `Controller.judge`."""
-        assert state is not None, "the state comes from start() or from the verdict before"
+        assert isinstance(state, float), "the state comes from start() or from the verdict before"
         proportional = error_ratio ** (-0.7 / error_order) if error_ratio > 0 else float("inf")
         if error_ratio >= 1:
             return Verdict(False, dt * self.bounds.clip(proportional), state)

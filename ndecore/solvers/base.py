@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ndecore.norms import Differences
 from ndecore.terms import Term
@@ -38,7 +38,11 @@ class Solver(ABC):
         """The carry of the first step: f(t0, y0)."""
 
     @abstractmethod
-    def step(self, term: Term, t0: float, dt: float, y0: State, carry: State) -> StepResult:
+    def scratch(self, y0: State) -> Any:
+        """Memory that the steps of one solve from states like `y0` may share, whatever the method keeps in it."""
+
+    @abstractmethod
+    def step(self, term: Term, t0: float, dt: float, y0: State, carry: State, scratch: Any = None) -> StepResult:  # noqa: PLR0917
         """Attempt one step.
 
         Args:
@@ -47,4 +51,6 @@ class Solver(ABC):
             dt: step size, negative backwards in time; a plain number, so no gradient flows into it.
             y0: state at t0.
             carry: f(t0, y0), from `start` or from the step before.
+            scratch: from `scratch`; nothing can be read any more off the step that had it before. By default the step
+                has its own, and no side effects.
         """

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ndecore.norms import Differences, Pair, rms_norm, safe_ratio
 from ndecore.solvers.base import Solver, StepResult
-from ndecore.solvers.stages import Stages
+from ndecore.solvers.stages import Scratch, Stages
 from ndecore.solvers.tableau import Tableau
 from ndecore.terms import Term
 from ndecore.types import State, States
@@ -19,9 +19,12 @@ _DAMPING = 0.1  # of the estimate of lower order
 class RungeKuttaStep(StepResult):
     """One step and what can be read off its stages, once they are all in."""
 
-    def __init__(self, tableau: Tableau, term: Term, t0: float, dt: float, y0: State, carry: State) -> None:  # noqa: PLR0917
+    def __init__(  # noqa: PLR0917 - all that a step is
+        self, tableau: Tableau, term: Term, t0: float, dt: float, y0: State, carry: State, scratch: Scratch
+    ) -> None:
         self._tableau, self._term, self._t0, self._dt = tableau, term, t0, dt
-        self._stages = Stages(tableau, dt, y0)
+        self._shape, self._of = y0.shape, scratch.coefficients
+        self._stages = Stages(scratch, dt, y0)
         self._told: list[tuple[State, State]] = []  # argument and slope of the stages that tell the stiffness
         self._tokens: dict[tuple[bool, bool], Tensor] = {}
         argument, slope = y0, carry
@@ -47,20 +50,21 @@ class RungeKuttaStep(StepResult):
 
     def interpolate(self, ts: Sequence[float]) -> States:
         """y0 + dt sum_i b_i(theta) k_i at theta = (t - t0) / dt."""
-        of = self._stages.coefficients
         # `pow` of a number takes it into the kernel's arguments: no copy from the host.
-        powers = torch.stack([torch.pow((t - self._t0) / self._dt, of.exponents) for t in ts])
-        weights = (powers @ of.dense).to(of.rows.dtype)
-        return self._stages.read(self._all_in(), weights, from_start=True).view(len(ts), *self._stages.shape)
+        powers = torch.stack([torch.pow((t - self._t0) / self._dt, self._of.exponents) for t in ts])
+        weights = torch.mm(powers, self._of.dense).to(self.y1.dtype)
+        return self._stages.read(self._all_in(), weights, from_start=True).view(len(ts), *self._shape)
 
     def _error(self) -> State | None:
         if self._tableau.b_error is None:
             return None
-        error, *lower = self._stages.read(self._closed(), self._stages.coefficients.errors, from_start=False)
-        if lower:
-            size = rms_norm(error)
-            error = error * safe_ratio(size, torch.hypot(size, _DAMPING * rms_norm(lower[0])))
-        return error.view(self._stages.shape)
+        errors = self._stages.read(self._closed(), self._of.errors, from_start=False)
+        if self._tableau.b_error_low is None:
+            return errors.view(self._shape)
+        error, lower = errors.unbind()
+        # A norm of two norms: unlike `hypot` it has a gradient where both are 0.
+        size, damped = rms_norm(error), torch.stack([rms_norm(error), _DAMPING * rms_norm(lower)])
+        return (error * safe_ratio(size, torch.linalg.vector_norm(damped))).view(self._shape)
 
     def _closed(self) -> Tensor:
         """The token of the step's own stages."""
@@ -77,8 +81,8 @@ class RungeKuttaStep(StepResult):
         if key not in self._tokens:
             token = self._closed()
             for j, node in enumerate(self._tableau.further_c):
-                row = self._stages.coefficients.further[j : j + 1]
-                argument = self._stages.read(token, row, from_start=True).view(self._stages.shape)
+                row = self._of.further[j : j + 1]
+                argument = self._stages.read(token, row, from_start=True).view(self._shape)
                 slope = self._term(self._t0 + node * self._dt, argument)
                 token = self._stages.close(self._tableau.n_stages + j, token, slope)
             self._tokens[key] = token
@@ -102,6 +106,12 @@ class ExplicitRungeKutta(Solver):
         """f(t0, y0)."""
         return term(t0, y0)
 
-    def step(self, term: Term, t0: float, dt: float, y0: State, carry: State) -> RungeKuttaStep:
+    def scratch(self, y0: State) -> Scratch:
+        """A buffer of slopes."""
+        return Scratch(self.tableau, y0)
+
+    def step(  # noqa: PLR0917
+        self, term: Term, t0: float, dt: float, y0: State, carry: State, scratch: Scratch | None = None
+    ) -> RungeKuttaStep:
         """Evaluate the stages; see `Solver.step`."""
-        return RungeKuttaStep(self.tableau, term, t0, dt, y0, carry)
+        return RungeKuttaStep(self.tableau, term, t0, dt, y0, carry, scratch or self.scratch(y0))

@@ -3,41 +3,53 @@
 Everything that a step makes of its slopes is a combination y0 + dt sum_j w_j k_j: the stages' arguments, the solution,
 the error estimate, the dense output. Left to autograd, each slope gathers its cotangent by an addition for each
 combination it is part of, and each slice of the buffer of slopes by a buffer of zeros. Here a slope's cotangent is one
-matrix-vector product over the cotangents of the combinations, which autograd delivers in the order of a chain.
+matrix product with the cotangents of the combinations, which autograd delivers in the order of a chain.
 """
 
-from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from ndecore.solvers.tableau import Tableau, coefficients
+from ndecore.solvers.tableau import Coefficients, Tableau, coefficients
 from ndecore.types import State
 
 
+class Scratch:
+    """The buffer of a step's slopes, with views of it that every step needs.
+
+    Args:
+        tableau: of the method.
+        y0: a state like those that are stepped.
+    """
+
+    def __init__(self, tableau: Tableau, y0: State) -> None:
+        self.coefficients = coefficients(tableau, y0.dtype, y0.device)
+        n_slopes = self.coefficients.n_slopes
+        self._slopes = torch.empty(n_slopes, y0.numel(), dtype=y0.dtype, device=y0.device)
+        self.rows = [row.view(y0.shape) for row in self._slopes.unbind()]
+        self.first = [self._slopes[:n] for n in range(n_slopes + 1)]  # the first n slopes, [n, numel]
+
+
 class Stages:
-    """The slopes of one step as they come in, what is combined from them, and on the way back their cotangents.
+    """The slopes of one step as they come in, and what is combined from them.
 
     Gradients of `advance` and `read` may be differentiated again; nothing is saved for them, since all is linear.
 
     Args:
-        tableau: of the method.
+        scratch: whose slopes are overwritten.
         dt: step size.
         y0: state at the start of the step.
     """
 
-    def __init__(self, tableau: Tableau, dt: float, y0: State) -> None:
-        self.coefficients = coefficients(tableau, y0.dtype, y0.device)
-        self.shape = y0.shape
-        self._dt = dt
-        self._y0 = y0.detach().reshape(-1)
-        self._slopes = self._y0.new_empty(self.coefficients.arguments.shape[1], len(self._y0))
+    def __init__(self, scratch: Scratch, dt: float, y0: State) -> None:
+        self._scratch, self._dt = scratch, dt
+        self._shape, self._y0 = y0.shape, y0.detach().reshape(-1)
         self._n_taken = 0
-        self._rows = self.coefficients.rows.mul(dt).split(self.coefficients.sizes)
-        self._readings: list[_Reading] = []
-        self._cotangents: _Cotangents | None = None
+        self._backwards = _Backwards(scratch.coefficients, dt, y0.shape)
 
     def advance(self, i: int, argument: State, slope: State) -> State:
         """Take in slope i, which was evaluated at `argument`, and return the next argument."""
@@ -56,35 +68,34 @@ class Stages:
         return before
 
     def read(self, token: Tensor, weights: Tensor, from_start: bool) -> Tensor:
-        """dt sum_j weights_rj k_j over the slopes so far, plus y0 if `from_start`, for each row r: [rows, n]."""
+        """dt sum_j weights_rj k_j over the slopes so far, plus y0 if `from_start`, for each row r: [rows, n].
+
+        Args:
+            token: from `close`.
+            weights: [rows, slopes], 0 for the slopes that are not in yet.
+            from_start: whether the combinations begin at y0.
+        """
         if torch.is_grad_enabled() and token.requires_grad:
             return _Read.apply(token, weights, from_start, self)  # type: ignore[no-any-return, no-untyped-call]
-        return self._read(weights * self._dt, from_start)
+        return self._read(weights, from_start)
 
     def _take(self, i: int, slope: State) -> None:
-        self._slopes[i].copy_(slope.reshape(-1))
+        self._scratch.rows[i].copy_(slope)
         self._n_taken = i + 1
 
     def _advance(self, i: int, slope: State) -> State:
         self._take(i, slope)
-        # One matrix-vector product for a stage sum: a chain of additions costs i kernels.
-        return torch.addmv(self._y0, self._slopes[: i + 1].t(), self._rows[i]).view(self.shape)
+        # One product for a stage sum: a chain of additions costs i kernels. dt goes into the product's own factor.
+        row = self._scratch.coefficients.arguments[i]
+        return torch.addmm(self._y0, row, self._scratch.first[i + 1], alpha=self._dt).view(self._shape)
 
     def _read(self, weights: Tensor, from_start: bool) -> Tensor:
         # Only the slopes so far: the rest of the buffer may hold NaN, which a weight of zero does not remove.
-        weights, slopes = weights[:, : self._n_taken], self._slopes[: self._n_taken]
-        return torch.addmm(self._y0, weights, slopes) if from_start else weights @ slopes
-
-    def _cotangents_of_this_pass(self) -> "_Cotangents":
-        # Steps are passed once in a backward pass, but a graph may be passed more than once, by different roots.
-        this_pass = torch._C._current_graph_task_id()
-        if self._cotangents is None or self._cotangents.backward_pass != this_pass:
-            arguments = self.coefficients.arguments * self._dt
-            self._cotangents = _Cotangents(this_pass, arguments, self._readings, len(self._y0))
-        return self._cotangents
-
-    def _passed(self) -> None:
-        self._cotangents = None
+        if self._n_taken < weights.shape[1]:
+            weights = weights[:, : self._n_taken]
+        # With a factor of 0 the start is ignored, NaN included.
+        first = self._scratch.first[self._n_taken]
+        return torch.addmm(self._y0, weights, first, beta=int(from_start), alpha=self._dt)
 
 
 class _Reading(NamedTuple):
@@ -94,17 +105,35 @@ class _Reading(NamedTuple):
     from_start: bool
 
 
-class _Cotangents:
-    """The cotangents of a step's combinations in one backward pass, a row for each argument, then for each reading."""
+@dataclass
+class _Backwards:
+    """What the way back through a step needs, which is not its slopes."""
 
-    def __init__(self, backward_pass: int, arguments: Tensor, readings: list[_Reading], n: int) -> None:
+    coefficients: Coefficients
+    dt: float
+    shape: torch.Size
+    readings: list[_Reading] = field(default_factory=list)
+    cotangents: "_Cotangents | None" = None
+
+    def this_pass(self) -> "_Cotangents":
+        """The cotangents of this backward pass: a graph may be passed more than once, from different roots."""
+        current = torch._C._current_graph_task_id()
+        if self.cotangents is None or self.cotangents.backward_pass != current:
+            self.cotangents = _Cotangents(self, current)
+        return self.cotangents
+
+
+class _Cotangents:
+    """The cotangents of a step's combinations in one backward pass: a row for each argument, then for each reading."""
+
+    def __init__(self, step: _Backwards, backward_pass: int) -> None:
         self.backward_pass = backward_pass
-        self._weights = torch.cat([arguments, *(reading.weights for reading in readings)])
-        self._n_arguments = len(arguments)
+        self._step, self._of = step, step.coefficients
+        self._n_arguments = len(self._of.arguments)
+        self._n_rows = self._n_arguments + sum(len(reading.weights) for reading in step.readings)
+        self._missing = set(range(self._n_rows))
         # Cotangents that are differentiated again keep their own graphs; the others share one buffer.
         self._with_graph: dict[int, Tensor] = {}
-        self._missing = set(range(len(self._weights)))
-        self._buffer = arguments.new_empty(len(self._weights), n)
 
     def receive(self, row: int, cotangent: Tensor | None) -> None:
         """Take in the cotangent of a combination."""
@@ -117,33 +146,48 @@ class _Cotangents:
         self._missing.discard(row)
 
     def to_slope(self, i: int) -> Tensor | None:
-        """The cotangent of slope i, once those of all combinations that it is part of are in; [n]."""
+        """The cotangent of slope i, like it, once those of all combinations that it is part of are in."""
         first = min(i, self._n_arguments)
-        if all(row in self._missing for row in range(first, len(self._weights))):
+        missing = [row for row in self._missing if row >= first]
+        if len(missing) == self._n_rows - first:
             return None
-        weights = self._weights[:, i]
+        weights = self._columns[i] if self._step.readings else self._of.columns[i]
         if self._with_graph:
-            return self._sum({row: weights[row] for row in self._with_graph if row >= first})
-        for row in [row for row in self._missing if row >= first]:
+            live = [row for row in self._with_graph if row >= first]
+            rows = torch.stack([self._with_graph[row] for row in live])
+            return (self._step.dt * (weights[:, [row - first for row in live]] @ rows)).view(self._step.shape)
+        for row in missing:
             self._buffer[row].zero_()
             self._missing.discard(row)
-        return torch.mv(self._buffer[first:].t(), weights[first:])
+        rows = self._buffer[first:]
+        return torch.addmm(rows[0], weights, rows, beta=0, alpha=self._step.dt).view(self._step.shape)
 
-    def to_start(self, readings: list[_Reading]) -> Tensor:
-        """The cotangent of y0, after that of the first slope was asked for; [n]."""
+    def to_start(self) -> Tensor:
+        """The cotangent of y0, after that of the first slope was asked for."""
         begins = [True] * self._n_arguments
-        for reading in readings:
+        for reading in self._step.readings:
             begins += [reading.from_start] * len(reading.weights)
-        rows = [row for row, begins_there in enumerate(begins) if begins_there]
         if self._with_graph:
-            return self._sum({row: 1.0 for row in rows if row in self._with_graph})
-        total = self._buffer[: self._n_arguments].sum(0)
-        for row in rows[self._n_arguments :]:
-            total += self._buffer[row]
-        return total
+            total = torch.stack([bar for row, bar in self._with_graph.items() if begins[row]]).sum(0)
+        else:
+            total = self._buffer[: self._n_arguments].sum(0)
+            for row in range(self._n_arguments, self._n_rows):
+                if begins[row]:
+                    total += self._buffer[row]
+        return total.view(self._step.shape)
 
-    def _sum(self, weights: Mapping[int, Tensor | float]) -> Tensor:
-        return torch.stack([weight * self._with_graph[row] for row, weight in weights.items()]).sum(0)
+    @cached_property
+    def _buffer(self) -> Tensor:
+        of = self._of.errors
+        return torch.empty(self._n_rows, self._step.shape.numel(), dtype=of.dtype, device=of.device)
+
+    @cached_property
+    def _columns(self) -> list[Tensor]:
+        """For each slope its weights in the combinations from its own argument on: [1, rows]."""
+        readings = torch.cat([reading.weights for reading in self._step.readings]).t()
+        return [
+            torch.cat([column, own], dim=1) for column, own in zip(self._of.columns, readings.split(1), strict=True)
+        ]
 
 
 class _Advance(Function):
@@ -152,22 +196,19 @@ class _Advance(Function):
     @staticmethod
     def forward(ctx: Any, argument: Tensor, slope: Tensor, stages: Stages, i: int) -> Tensor:
         ctx.set_materialize_grads(False)
-        ctx.stages, ctx.i = stages, i
+        ctx.step, ctx.i = stages._backwards, i
         return stages._advance(i, slope)
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        stages, i = ctx.stages, ctx.i
-        cotangents = stages._cotangents_of_this_pass()
+        step, i = ctx.step, ctx.i
+        cotangents = step.this_pass()
         cotangents.receive(i, cotangent)
         to_slope = cotangents.to_slope(i)
-        if to_slope is None:
-            return None, None, None, None
-        to_start = None
+        to_start = cotangents.to_start() if i == 0 and to_slope is not None and ctx.needs_input_grad[0] else None
         if i == 0:
-            to_start = cotangents.to_start(stages._readings).view(stages.shape) if ctx.needs_input_grad[0] else None
-            stages._passed()
-        return to_start, to_slope.view(stages.shape), None, None
+            step.cotangents = None
+        return to_start, to_slope, None, None
 
 
 class _Close(Function):
@@ -176,14 +217,13 @@ class _Close(Function):
     @staticmethod
     def forward(ctx: Any, before: Tensor, slope: Tensor, stages: Stages, i: int) -> Tensor:
         ctx.set_materialize_grads(False)
-        ctx.stages, ctx.i = stages, i
+        ctx.step, ctx.i = stages._backwards, i
         stages._take(i, slope)
         return slope.new_empty(0)
 
     @staticmethod
     def backward(ctx: Any, token: None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        to_slope = ctx.stages._cotangents_of_this_pass().to_slope(ctx.i)
-        return None, None if to_slope is None else to_slope.view(ctx.stages.shape), None, None
+        return None, ctx.step.this_pass().to_slope(ctx.i), None, None
 
 
 class _Read(Function):
@@ -192,16 +232,15 @@ class _Read(Function):
     @staticmethod
     def forward(ctx: Any, token: Tensor, weights: Tensor, from_start: bool, stages: Stages) -> Tensor:
         ctx.set_materialize_grads(False)
-        weights = weights * stages._dt
-        ctx.stages, ctx.first = stages, sum((len(each.weights) for each in stages._readings), 0)
-        stages._readings.append(_Reading(weights, from_start))
+        step = ctx.step = stages._backwards
+        ctx.row = len(step.coefficients.arguments) + sum(len(reading.weights) for reading in step.readings)
+        step.readings.append(_Reading(weights, from_start))
         return stages._read(weights, from_start)
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor | None) -> tuple[None, ...]:  # type: ignore[override]
         if cotangent is not None:
-            cotangents = ctx.stages._cotangents_of_this_pass()
-            first = len(ctx.stages.coefficients.arguments) + ctx.first
-            for row, each in enumerate(cotangent, first):
-                cotangents.receive(row, each)
+            cotangents = ctx.step.this_pass()
+            for row, bar in enumerate(cotangent.unbind(), ctx.row):
+                cotangents.receive(row, bar)
         return None, None, None, None

@@ -100,11 +100,11 @@ def _equal(got: float, wanted: float, rule: str) -> None:
 class Coefficients:
     """A tableau's coefficients as tensors where a solve needs them, so that no step copies anything from the host."""
 
-    rows: Tensor  # [1 + 2 + ... + (s - 1)]: the rows of a, one after the other
-    sizes: tuple[int, ...]  # of these rows
-    arguments: Tensor  # [s - 1, slopes]: the rows of a, padded with zeros
-    further: Tensor  # [further stages, slopes]
-    errors: Tensor  # [0 to 2, slopes]: b_error and b_error_low
+    n_slopes: int  # of the stages and of the further ones
+    arguments: tuple[Tensor, ...]  # the rows of a, [1, 1], [1, 2], ...
+    columns: tuple[Tensor, ...]  # for each slope its weights in the arguments after it, [1, 0 to s - 1]
+    errors: Tensor  # b_error and b_error_low, [0 to 2, slopes]
+    further: Tensor  # the rows for the further stages, [further stages, slopes]
     dense: Tensor  # [degree, slopes], float64: polynomials are evaluated before they are rounded
     exponents: Tensor  # [degree], float64: 1, 2, ...
 
@@ -112,19 +112,20 @@ class Coefficients:
 @lru_cache(maxsize=64)
 def coefficients(tableau: Tableau, dtype: torch.dtype, device: torch.device) -> Coefficients:
     """Return the tableau's coefficients in a dtype, on a device."""
-    slopes = tableau.n_stages + len(tableau.further_c)
+    n_slopes = tableau.n_stages + len(tableau.further_c)
 
     def matrix(rows: Sequence[Weights]) -> Tensor:
-        padded = [[*row, *(0.0,) * (slopes - len(row))] for row in rows]
-        return torch.tensor(padded, dtype=dtype, device=device).reshape(len(rows), slopes)
+        padded = [[*row, *(0.0,) * (n_slopes - len(row))] for row in rows]
+        return torch.tensor(padded, dtype=dtype, device=device).reshape(len(rows), n_slopes)
 
+    arguments = matrix(tableau.a)
     dense = torch.tensor(tableau.dense, dtype=torch.float64, device=device).t().contiguous()
     return Coefficients(
-        rows=torch.tensor([weight for row in tableau.a for weight in row], dtype=dtype, device=device),
-        sizes=tuple(map(len, tableau.a)),
-        arguments=matrix(tableau.a),
-        further=matrix(tableau.further_a),
+        n_slopes=n_slopes,
+        arguments=tuple(arguments[i : i + 1, : i + 1] for i in range(len(arguments))),
+        columns=tuple(arguments[i:, i].reshape(1, -1) for i in range(n_slopes)),
         errors=matrix([weights for weights in (tableau.b_error, tableau.b_error_low) if weights is not None]),
+        further=matrix(tableau.further_a),
         dense=dense,
         exponents=torch.arange(1, len(dense) + 1, dtype=torch.float64, device=device),
     )

@@ -7,9 +7,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from ndecore.controllers.base import Start, Verdict
+from ndecore.controllers.constant import ConstantStep
 from ndecore.controllers.initial_step import initial_step
 from ndecore.controllers.integral import IController
 from ndecore.controllers.proportional_integral import PIController
+from ndecore.controllers.proportional_integral_derivative import PIDController
+from ndecore.errors import InputError
+from ndecore.integrate import SolveSettings
+from ndecore.solvers.rk4 import RK4
+from ndecore.solving import solve
 from ndecore.terms import ODETerm
 
 FIRST = 1e-4
@@ -34,9 +41,26 @@ def test_proportional_integral_exponents_are_those_of_both_papers() -> None:
     assert rejected == (False, pytest.approx(0.1 * 0.9 / 3.0**0.14), 0.2)
 
 
+def test_proportional_integral_derivative_exponents_are_those_of_arkode() -> None:
+    accepted = PIDController().judge(0.5, 0.1, (0.2, 0.3), 5)
+    factor = 0.9 * 0.5 ** (-0.58 / 5) * 0.2 ** (0.21 / 5) * 0.3 ** (-0.10 / 5)
+    assert accepted == (True, pytest.approx(0.1 * factor), (0.5, 0.2))
+    rejected = PIDController().judge(3.0, 0.1, (0.2, 0.3), 5)
+    assert rejected == (False, pytest.approx(0.1 * 0.9 * 3.0 ** (-0.58 / 5)), (0.2, 0.3))
+
+
+def test_proportional_integral_derivative_control_begins_with_ratios_of_one_and_remembers_none_below_its_least() -> (
+    None
+):
+    controller = PIDController()
+    assert controller.start(1.0, lambda: 0.1) == (0.1, (1.0, 1.0))
+    assert controller.judge(0.5, 0.1, (1.0, 1.0), 5).dt == pytest.approx(0.1 * 0.9 * 0.5 ** (-0.58 / 5))
+    assert controller.judge(0.0, 0.1, (0.3, 0.4), 5).state == (1e-10, 0.3)
+
+
 def test_safety_is_applied_before_the_bounds() -> None:
     # OrdinaryDiffEq.jl clips q / gamma: growth ends at 10, not at 9, and shrinking at 0.2, not at 0.18.
-    for controller in (IController(), PIController()):
+    for controller in (IController(), PIController(), PIDController()):
         state = controller.start(1.0, lambda: 0.1).state
         assert controller.judge(0.0, 0.1, state, 5).dt == pytest.approx(1.0)
         assert controller.judge(math.inf, 0.1, state, 5).dt == pytest.approx(0.02)
@@ -45,6 +69,34 @@ def test_safety_is_applied_before_the_bounds() -> None:
 def test_ratio_that_is_remembered_first_and_least_is_one_in_ten_thousand() -> None:
     assert PIController().start(1.0, lambda: 0.1) == (0.1, FIRST)
     assert PIController().judge(1e-9, 0.1, 0.3, 5).state == FIRST
+
+
+@pytest.mark.parametrize("span", [2.0, -2.0])
+def test_constant_step_is_accepted_and_kept_whatever_the_error(span: float) -> None:
+    controller = ConstantStep(0.1)
+    start = controller.start(span, pytest.fail)
+    assert start == Start(math.copysign(0.1, span), None)
+    rounded = start.dt * (1 + 1e-12)
+    for ratio in (0.0, 1.0, 1e6, math.inf):
+        assert controller.judge(ratio, rounded, None, 1) == Verdict(True, start.dt, None)
+
+
+@pytest.mark.parametrize("step_size", [0.0, -0.1, math.inf, math.nan])
+def test_constant_step_that_is_not_finite_and_positive_is_refused(step_size: float) -> None:
+    with pytest.raises(InputError, match=r"step_size: got .*, allowed: a finite number > 0"):
+        ConstantStep(step_size)
+
+
+@pytest.mark.parametrize(("step_size", "expected"), [(0.1, [0.1] * 10), (0.3, [0.3, 0.3, 0.3, 0.1]), (2.0, [1.0])])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_constant_steps_fill_the_span_and_the_last_is_what_is_left(
+    step_size: float, expected: list[float], sign: int
+) -> None:
+    settings = SolveSettings(RK4(), ConstantStep(step_size))
+    solution = solve(lambda t, y: -y, torch.ones(2), 0.0, float(sign), settings=settings).check()
+    assert solution.records.dt.tolist() == pytest.approx([sign * dt for dt in expected])
+    assert solution.records.error_ratio.isnan().all()
+    assert solution.stats.n_rejected == 0
 
 
 def test_automatic_step_is_the_formula_of_hairer() -> None:

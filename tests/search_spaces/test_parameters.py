@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from search_spaces.parameters import PARAMETERS
 
 PASS_AND_FAIL = {
-    "solver": ("tsit5", "rk4"),
+    "solver": ("tsit5", "rk45"),
     "controller": ("pi", "pid9"),
     "rtol": (1e-6, 0),
     "atol": (1, -1e-9),

@@ -15,7 +15,7 @@ MALFORMED = {
     "a flag as a number": ("scaled: 1", 1, "scaled", "1", "true or false"),
     "no value": ("rtol:", 1, "rtol", "nothing", "a finite number > 0"),
     "rtol of 0": ("rtol: 0", 1, "rtol", "0", "a finite number > 0"),
-    "unknown solver": ("solver: tsit6", 1, "solver", "'tsit6'", "tsit5"),
+    "unknown solver": ("solver: tsit6", 1, "solver", "'tsit6'", "euler"),
     "weight below zero": ("weight: {float: [-1, 1]}", 1, "weight.float[0]", "-1", "a finite number >= 0"),
     "bound of infinity": ("weight: {float: [1, .inf]}", 1, "weight.float[1]", "Infinity", "a finite number >= 0"),
     "bound of nan": ("weight: {float: [1, .nan]}", 1, "weight.float", "1 and nan", "two numbers low < high"),
