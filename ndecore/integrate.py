@@ -13,7 +13,7 @@ from ndecore.controllers.base import Controller
 from ndecore.controllers.initial_step import initial_step
 from ndecore.controllers.integral import IController
 from ndecore.errors import InputError
-from ndecore.norms import Differences, Pair, StepSizes, step_sizes
+from ndecore.norms import Differences, Pair, SizeTape, StepSizes, step_sizes
 from ndecore.solution import Solution, SolveStats, StepRecords
 from ndecore.solvers.base import Solver, StepResult
 from ndecore.solvers.tsit5 import Tsit5
@@ -121,9 +121,10 @@ def integrate(
 
 
 class _Attempt(NamedTuple):
-    """Sizes of one attempted step, see `StepSizes`."""
+    """What one attempted step left."""
 
-    sizes: Tensor  # [5]
+    differences: Differences
+    sizes: Tensor  # [5], see `StepSizes`
     values: list[float]  # the same on the host
     ratio: float  # error ratio; infinite where the step or its new state is not finite
 
@@ -141,7 +142,8 @@ class _Run:
         self.evaluations_before = problem.term.n_evaluations
         self.n_accepted = self.n_rejected = 0
         self.times: list[tuple[float, float]] = []
-        self.attempts: list[_Attempt] = []
+        self.values: list[list[float]] = []  # the sizes of each accepted step
+        self.tape = SizeTape(settings.rtol, settings.atol)  # of the same, if they are differentiated
         self.sign = math.copysign(1.0, problem.t1 - problem.t0)
         # Below this a step is lost in the rounding of times: never under ten roundings of t itself, so that a step which
         # is shrunk and then rounded does shrink; near t = 0, where times are as fine as one likes, the span takes the
@@ -209,15 +211,15 @@ class _Run:
         s, y0, y1 = self.settings, self.y, step.y1
         with torch.set_grad_enabled(self.differentiable):
             differences = step.differences()
-            if self.problem.n_controlled is not None:
-                differences, y0, y1 = self._controlled(differences), self._head(y0), self._head(y1)
-            sizes = step_sizes(differences, y0, y1, s.rtol, s.atol)
+        if self.problem.n_controlled is not None:
+            differences, y0, y1 = self._controlled(differences), self._head(y0), self._head(y1)
+        sizes = step_sizes(differences, y0, y1, s.rtol, s.atol)
         # The one host synchronisation of a step. The size of y1 is read too: an infinite state scales its error to 0.
         values = sizes.tolist()
         ratio = values[0] / math.sqrt(self.n_sized)
         # The squares in a norm overflow at the root of the largest number: only then is each element looked at.
         finite = math.isfinite(ratio) and (math.isfinite(values[-1]) or bool(step.y1.isfinite().all()))
-        return _Attempt(sizes, values, ratio if finite else math.inf)
+        return _Attempt(differences, sizes, values, ratio if finite else math.inf)
 
     def _controlled(self, differences: Differences) -> Differences:
         pairs = (pair and Pair(*map(self._head, pair)) for pair in (differences.slopes, differences.arguments))
@@ -234,8 +236,10 @@ class _Run:
             self.saved.append(accepted.step.y1.expand(len(accepted.at_end), *self.y.shape))
         self.n_saved += len(accepted.inside) + len(accepted.at_end)
         self.times.append((self.t, accepted.dt))
-        self.attempts.append(attempt)
+        self.values.append(attempt.values)
         self.n_accepted += 1
+        if self.differentiable:
+            self.tape.add(attempt.sizes, attempt.differences, self.y, accepted.step.y1)
         self.t, self.y = t_next, accepted.step.y1
 
     def _passed(self, t_next: float) -> tuple[range, range]:
@@ -264,11 +268,10 @@ class _Run:
         return Solution(problem.t0, problem.t1, self.y, problem.ts, ys, self._records(), stats, status)
 
     def _records(self) -> StepRecords:
-        if self.differentiable and self.attempts:
-            sizes = torch.stack([attempt.sizes for attempt in self.attempts], dim=1)
+        if self.differentiable and self.n_accepted:
+            sizes = self.tape.result()
         else:
-            values = [attempt.values for attempt in self.attempts]
-            sizes = self.y.new_tensor(values, requires_grad=False).reshape(-1, len(StepSizes._fields)).t()
+            sizes = self.y.new_tensor(self.values, requires_grad=False).reshape(-1, len(StepSizes._fields)).t()
         times = torch.tensor(self.times, dtype=torch.float64).reshape(-1, 2)
         return step_records(times[:, 0], times[:, 1], StepSizes(*sizes), self.n_sized, self.settings.solver)
 

@@ -1,6 +1,7 @@
 """The one place where sizes of states and of errors are measured."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -87,74 +88,113 @@ class StepSizes(NamedTuple):
         return safe_ratio(self.slopes, self.arguments)
 
 
+@torch.no_grad()
 def step_sizes(differences: Differences, y0: State, y1: State, rtol: float, atol: float) -> Tensor:
-    """The five fields of `StepSizes` as one tensor [5], so that one look from the host reads them all.
-
-    Differentiable once, to the differences and to both states: the tolerance scale is differentiated too, as in P1's
-    code. Where |y0| and |y1| are equal the scale counts as y1's. The gradient of a size that is 0 is 0.
-    """
-    if not torch.is_grad_enabled():
-        return _measure(differences, y0, y1, rtol, atol).sizes
-    slopes, arguments = differences.slopes or (None, None), differences.arguments or (None, None)
-    sizes: Tensor = _StepSizes.apply(differences.error, y0, y1, *slopes, *arguments, rtol, atol)  # type: ignore[no-untyped-call]
-    return sizes
-
-
-class _Measured(NamedTuple):
-    """The sizes, and the vectors that they are the sizes of."""
-
-    sizes: Tensor
-    scale: Tensor | None
-    scaled_error: Tensor | None
-    slopes: Tensor | None
-    arguments: Tensor | None
-
-
-def _measure(differences: Differences, y0: State, y1: State, rtol: float, atol: float) -> _Measured:
-    scale = scaled = slopes = arguments = None
+    """The five fields of `StepSizes` as one tensor [5], so that one look from the host reads them all. No gradient."""
+    scaled = slopes = arguments = None
     if differences.error is not None:
-        scale = tolerance_scale(y0, y1, rtol, atol)
-        scaled = differences.error / scale
+        scaled = differences.error / tolerance_scale(y0, y1, rtol, atol)
     if differences.slopes is not None and differences.arguments is not None:
         slopes = differences.slopes.second - differences.slopes.first
         arguments = differences.arguments.second - differences.arguments.first
     vectors = (scaled, differences.error, slopes, arguments, y1)
-    if y1.numel() < _FEW and all(vector is not None for vector in vectors):
-        sizes = vector_norm(torch.stack(vectors).view(len(vectors), -1), dim=1)  # type: ignore[arg-type]
-    else:
-        sizes = torch.stack([y1.new_zeros(()) if vector is None else vector_norm(vector) for vector in vectors])
-    return _Measured(sizes, scale, scaled, slopes, arguments)
+    present = [vector for vector in vectors if vector is not None]
+    if y1.numel() < _FEW and len(present) == len(vectors):
+        return vector_norm(torch.stack(present).view(len(vectors), -1), dim=1)
+    return torch.stack([y1.new_zeros(()) if vector is None else vector_norm(vector) for vector in vectors])
+
+
+class SizeTape:
+    """What `step_sizes` measured of one step after the other, with gradients to the differences and to the states.
+
+    The tolerance scale is differentiated too, as in P1's code; where |y0| and |y1| are equal, to both by half. The
+    gradient of a size that is 0 is 0. Differentiable once.
+
+    Args:
+        rtol: relative tolerance, dimensionless.
+        atol: absolute tolerance, unit of y.
+    """
+
+    def __init__(self, rtol: float, atol: float) -> None:
+        self._tolerances = rtol, atol
+        self._waiting: list[tuple[Tensor | None, ...]] = []
+        self._parts: list[Tensor] = []
+
+    def add(self, sizes: Tensor, differences: Differences, y0: State, y1: State) -> None:
+        """Take in the next step, with its measured sizes [5]."""
+        error, slopes, arguments = differences
+        first, second = arguments or (None, None)
+        # Often the second argument is y1: counted as the same, it costs no addition of cotangents.
+        second = None if second is y1 else second
+        self._waiting.append((sizes, y0, y1, error, *(slopes or (None, None)), first, second))
+        # Small steps are gathered, which saves kernels; the node of a large one is made at once, so that on the way back
+        # its cotangents are used while they are in the cache.
+        if y0.numel() > _FEW:
+            self._flush()
+
+    def result(self) -> Tensor:
+        """The fields of `StepSizes` of all steps: [5, steps]."""
+        self._flush()
+        return torch.cat(self._parts, dim=1)
+
+    def _flush(self) -> None:
+        if self._waiting:
+            columns = [_stacked(column) for column in zip(*self._waiting, strict=True)]
+            self._parts.append(_StepSizes.apply(*columns, *self._tolerances))  # type: ignore[no-untyped-call]
+            self._waiting = []
+
+
+def _stacked(column: tuple[Tensor | None, ...]) -> Tensor | None:
+    present = [each for each in column if each is not None]
+    if not present:
+        return None
+    return present[0].unsqueeze(0) if len(present) == 1 else torch.stack(present)
+
+
+def sizes_of_step(differences: Differences, y0: State, y1: State, rtol: float, atol: float) -> StepSizes:
+    """The sizes of one step by itself, with gradients; see `SizeTape`."""
+    sizes = step_sizes(differences, y0, y1, rtol, atol)
+    if not torch.is_grad_enabled():
+        return StepSizes(*sizes)
+    tape = SizeTape(rtol, atol)
+    tape.add(sizes, differences, y0, y1)
+    return StepSizes(*tape.result().squeeze(1))
 
 
 class _StepSizes(Function):
-    """`step_sizes` with its gradient written out: autograd's own makes three times as many passes over the state."""
+    """Sizes of steps at once, each input [steps, *state]. Autograd's own gradient would take 60 kernels for each step."""
 
     @staticmethod
-    def forward(ctx: Any, *given: Any) -> Tensor:
-        error, y0, y1, slope0, slope1, argument0, argument1, rtol, atol = given
-        told = slope0 is not None
-        pairs = (Pair(slope0, slope1), Pair(argument0, argument1)) if told else (None, None)
-        measured = _measure(Differences(error, *pairs), y0, y1, rtol, atol)
-        ctx.rtol = rtol
-        ctx.save_for_backward(error, y0, y1, *measured)
-        return measured.sizes
+    def forward(ctx: Any, sizes: Tensor, y0: Tensor, y1: Tensor, *given: Any) -> Tensor:
+        *differences, ctx.rtol, ctx.atol = given
+        ctx.save_for_backward(sizes, y0, y1, *differences)
+        return sizes.t()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        error, y0, y1, sizes, scale, scaled, slopes, arguments = ctx.saved_tensors
-        to_scaled, to_error, to_slopes, to_arguments, _ = safe_ratio(cotangent, sizes).unbind()
-        error_bar = y0_bar = y1_bar = None
+        sizes, y0, y1, error, slope0, slope1, argument0, argument1 = ctx.saved_tensors
+        by_step = (-1, *[1] * (y0.dim() - 1))
+        factors = (each.view(by_step) for each in safe_ratio(cotangent, sizes.t()))
+        to_scaled, to_error, to_slopes, to_arguments, _ = factors
+        y0_bar = y1_bar = error_bar = slope_bar = argument_bar = None
         if error is not None:
-            pushed = (scaled / scale).mul_(to_scaled)
+            # In as little memory as will do: of a large state, fresh memory costs more than the arithmetic in it.
+            starts, ends = y0.abs(), y1.abs()
+            scale = torch.maximum(starts, ends).mul_(ctx.rtol).add_(ctx.atol)
+            larger = starts.sub_(ends).neg_().sgn_()
+            scaled = error / scale
+            pushed = torch.div(scaled, scale, out=scale).mul_(to_scaled)
             error_bar = torch.addcmul(pushed, error, to_error)
             # The scale grows with the larger of |y0| and |y1|, in the direction of its sign.
-            ends = y1.abs() >= y0.abs()
-            pulled = pushed.mul_(scaled).mul_(-ctx.rtol).mul_(torch.where(ends, y1, y0).sgn_())
-            y1_bar = pulled * ends
-            y0_bar = pulled.sub_(y1_bar)
-        pairs: tuple[Tensor | None, ...] = (None,) * 4
-        if slopes is not None:
-            slope, argument = slopes * to_slopes, arguments * to_arguments
-            pairs = (-slope, slope, -argument, argument)
-        return (error_bar, y0_bar, y1_bar, *pairs, None, None)
+            pulled = pushed.mul_(scaled).mul_(-ctx.rtol / 2)
+            y1_bar = torch.addcmul(pulled, pulled, larger, out=scaled).mul_(torch.sgn(y1, out=ends))
+            y0_bar = pulled.addcmul_(pulled, larger, value=-1).mul_(torch.sgn(y0, out=ends))
+        if slope0 is not None:
+            slope_bar = (slope1 - slope0).mul_(to_slopes)
+            argument_bar = (argument0 - (y1 if argument1 is None else argument1)).mul_(to_arguments)
+            if argument1 is None:
+                y1_bar = -argument_bar if y1_bar is None else y1_bar.sub_(argument_bar)
+        slope_bars = (None if slope_bar is None else -slope_bar, slope_bar)
+        argument_bars = (argument_bar, None if argument1 is None or argument_bar is None else -argument_bar)
+        return None, y0_bar, y1_bar, error_bar, *slope_bars, *argument_bars, None, None

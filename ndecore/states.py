@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from math import prod
 from typing import Any, NamedTuple
 
@@ -29,7 +30,7 @@ class Structure:
     device: torch.device
 
     def flatten(self, tree: StateTree, name: str = "state") -> State:
-        """The tensors one after the other as one vector [n]; raise `InputError` if `tree` is not built like the state."""
+        """The tensors one after the other: a vector [n]; raise `InputError` if `tree` is not built like the state."""
         leaves = list(_leaves(self.example, tree, name))
         for (path, tensor), shape in zip(leaves, self.shapes, strict=True):
             if (tuple(tensor.shape), tensor.dtype, tensor.device) != (shape, self.dtype, self.device):
@@ -41,8 +42,11 @@ class Structure:
 
     def unflatten(self, vector: Tensor) -> StateTree:
         """The state whose vector is the last axis of `vector` [..., n]; the axes before come first in each tensor."""
-        pieces = iter(vector.split([prod(shape) for shape in self.shapes], dim=-1))
-        shaped = (piece.reshape(*vector.shape[:-1], *shape) for piece, shape in zip(pieces, self.shapes, strict=True))
+        sizes = [prod(shape) for shape in self.shapes]
+        starts = accumulate(sizes, initial=0)
+        # One slice each: views that come of one `split` cannot be changed in place.
+        pieces = (vector[..., start : start + size] for start, size in zip(starts, sizes, strict=False))
+        shaped = (piece.reshape((*vector.shape[:-1], *shape)) for piece, shape in zip(pieces, self.shapes, strict=True))
         return _build(self.example, shaped)
 
     def flat(self, vector_field: Callable[[Tensor, Any], Any]) -> VectorField:
@@ -62,7 +66,8 @@ def structure_of(tree: StateTree) -> Structure | None:
     if not leaves:
         raise InputError(f"y0: got {tree!r}, allowed: a tensor, or tuples, lists and dicts with at least one")
     first = leaves[0].tensor
-    structure = Structure(tree, tuple(tuple(leaf.tensor.shape) for leaf in leaves), first.dtype, first.device)
+    example = _build(tree, (leaf.tensor.detach() for leaf in leaves))  # the caller may change its own lists and dicts
+    structure = Structure(example, tuple(tuple(leaf.tensor.shape) for leaf in leaves), first.dtype, first.device)
     structure.flatten(tree, "y0")
     return structure
 

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from ndecore.adjoints.replay import Bars, Products, add, gathered, known_parameters
 from ndecore.integrate import Accepted, Adjoint, Problem, SolveSettings, integrate, step_records
-from ndecore.norms import StepSizes, step_sizes
+from ndecore.norms import SizeTape, StepSizes
 from ndecore.solution import Solution
 from ndecore.types import State, States
 
@@ -78,10 +78,8 @@ class _Run:
         carry_bar: Tensor | None = None
         totals: list[Tensor | None] = [None] * len(products.parameters)
         for n in reversed(range(len(self.steps))):
-            step = self.steps[n]
-            y_bar = add(y_bar, gathered(ys_bar, step.at_end))
-            size_bars = None if sizes_bar is None else sizes_bar[:, n]
-            (y_bar, carry_bar), own = self._pull_step(products, step, (y_bar, carry_bar, ys_bar, size_bars))
+            y_bar = add(y_bar, gathered(ys_bar, self.steps[n].at_end))
+            (y_bar, carry_bar), own = self._pull_step(products, n, (y_bar, carry_bar, ys_bar, sizes_bar))
             totals = list(map(add, totals, own))
         if carry_bar is not None:
             with torch.enable_grad():
@@ -92,9 +90,9 @@ class _Run:
             y_bar, totals = add(y_bar, to_y0), list(map(add, totals, own))
         return Bars([add(y_bar, gathered(ys_bar, self.problem.outputs_at_start()))], totals)
 
-    def _pull_step(self, products: Products, step: _Kept, bars: tuple[Tensor | None, ...]) -> Bars:
-        """Make a step again; the cotangents of its start from those of y1, the carry, the outputs and the sizes."""
-        s, (y_bar, carry_bar, ys_bar, size_bars) = self.settings, bars
+    def _pull_step(self, products: Products, n: int, bars: tuple[Tensor | None, ...]) -> Bars:
+        """Make step n again; the cotangents of its start from those of y1, the carry, the outputs and the sizes."""
+        s, step, (y_bar, carry_bar, ys_bar, sizes_bar) = self.settings, self.steps[n], bars
         with torch.enable_grad():
             y0, carry = (x.detach().requires_grad_() for x in (step.y0, step.carry))
             again = s.solver.step(products.term, step.t, step.dt, y0, carry)
@@ -102,9 +100,11 @@ class _Run:
             if step.inside and ys_bar is not None:
                 made.append(again.interpolate([self.problem.ts[i] for i in step.inside]))
                 cotangents.append(ys_bar[step.inside.start : step.inside.stop])
-            if size_bars is not None:
-                made.append(step_sizes(again.differences(), y0, again.y1, s.rtol, s.atol))
-                cotangents.append(size_bars)
+            if sizes_bar is not None:
+                tape = SizeTape(s.rtol, s.atol)
+                tape.add(self.sizes[n], again.differences(), y0, again.y1)
+                made.append(tape.result())
+                cotangents.append(sizes_bar[:, n : n + 1])
         return products.pull(made, cotangents, [y0, carry])
 
 

@@ -15,9 +15,12 @@ from ndecore.errors import SolveFailed
 from ndecore.integrate import Accepted, Adjoint, Problem, SolveSettings, integrate
 from ndecore.norms import rms_norm
 from ndecore.solution import Solution
+from ndecore.solvers.bosh3 import Bosh3
 from ndecore.status import Status
 from ndecore.terms import Term
 from ndecore.types import State, States
+
+_DENSE = 4  # times as many outputs as steps
 
 
 @dataclass(frozen=True)
@@ -25,13 +28,14 @@ class Interpolating(Adjoint):
     """da/dt = -a df/dy, backwards from a(t1) = dL/dy1, with dL/dy added at each output; dL/dtheta = int a df/dtheta dt.
 
     y(t) is the dense output of the forward solve: it is not integrated again, which costs nothing and is as stable as
-    the solve itself. Method, controller and tolerances are those of the solve; the integral for the parameters is
+    the solve itself. Method, controller and tolerances are those of the solve (Bosh3 where outputs are four times as
+    many as its steps); the integral for the parameters is
     carried along outside the error control, and the tolerance is relative to the size of the cotangent, since the
     equation is linear in it. The gradient is that of the exact solution to a multiple of the tolerance, not that of the
     steps taken, so error and stiffness have none. Memory: the stages of each accepted step.
 
     Reference: P2, section on sensitivity algorithms (InterpolatingAdjoint); Chen et al., Neural ordinary differential
-    equations, NeurIPS 2018, for the equation; Kidger et al., "Hey, that's not an ODE", ICML 2021, for the error control.
+    equations, NeurIPS 2018, for the equation; Kidger et al., "Hey, that's not an ODE", ICML 2021, for control.
     """
 
     differentiates_records: ClassVar[bool] = False
@@ -56,6 +60,11 @@ class _Path:
         self._steps: list[Accepted] = []
         self._sign = 1.0
 
+    @property
+    def n_steps(self) -> int:
+        """The steps that were accepted."""
+        return len(self._steps)
+
     def watch(self, accepted: Accepted) -> None:
         """Take in the next accepted step."""
         self._sign = math.copysign(1.0, accepted.dt)
@@ -76,19 +85,23 @@ class _AdjointTerm(Term):
     def __init__(self, products: Products, path: _Path, n: int) -> None:
         super().__init__()
         self._products, self._path, self._n = products, path, n
+        self._at: tuple[float, State, State] | None = None
 
     def __call__(self, t: float, y: State) -> State:
-        """The right-hand side; one evaluation of the vector field and one vector-Jacobian product."""
+        """The right-hand side: a vector-Jacobian product, and an evaluation unless the last one was at the same time."""
         self.n_evaluations += 1
-        state = self._path.at(t).detach()
-        with torch.enable_grad():
-            state.requires_grad_()
-            slope = self._products.term(t, state)
-        self._products.check(slope, state)
-        to_state, to_parameters = self._products.pull([slope], [y[: self._n].view(state.shape)], [state])
+        if self._at is None or self._at[0] != t:
+            with torch.enable_grad():
+                state = self._path.at(t).detach().requires_grad_()
+                slope = self._products.term(t, state)
+            self._products.check(slope, state)
+            self._at = t, state, slope
+        _, state, slope = self._at
+        bars = [y[: self._n].view(state.shape)]
+        to_state, to_parameters = self._products.pull([slope], bars, [state], retain_graph=True)
         inputs = (state, *self._products.parameters)
-        bars = zip(inputs, (*to_state, *to_parameters), strict=True)
-        return torch.cat([(torch.zeros_like(x) if bar is None else bar).reshape(-1) for x, bar in bars]).neg_()
+        found = zip(inputs, (*to_state, *to_parameters), strict=True)
+        return torch.cat([(torch.zeros_like(x) if bar is None else bar).reshape(-1) for x, bar in found]).neg_()
 
     def fresh(self) -> "_AdjointTerm":
         """The same right-hand side with counts of zero."""
@@ -119,9 +132,10 @@ class _Run:
         if y_bar is not None:
             state[:n] += y_bar.reshape(-1)
         at, step = self.end, None
+        term, settings = _AdjointTerm(products, self.path, n), self._settings_back(len(stops))
         for stop, outputs in stops:
             if stop != at:
-                state, step = self._back(products, state, (at, stop), step)
+                state, step = self._back(term, settings, state, (at, stop), step)
                 at = stop
             jump = gathered(ys_bar, outputs)
             if jump is not None:
@@ -140,16 +154,23 @@ class _Run:
             stops += [(ts[a], range(a, b)) for a, b in zip(firsts, [*firsts[1:], len(ts)], strict=True)]
         return stops[::-1]
 
+    def _settings_back(self, n_stops: int) -> SolveSettings:
+        # Each output is a stop. Where there are many more of them than the solve had steps, even one step of a method
+        # of high order in each interval is more than is needed, and order 3 meets the tolerance with half the stages.
+        if self.settings.controller.needs_error and n_stops > _DENSE * self.path.n_steps:
+            return replace(self.settings, solver=Bosh3())
+        return self.settings
+
     def _back(
-        self, products: Products, state: State, span: tuple[float, float], first_step: float | None
+        self, term: _AdjointTerm, settings: SolveSettings, state: State, span: tuple[float, float], first: float | None
     ) -> tuple[State, float]:
-        """Solve for the cotangents over a span without outputs; with them the largest step, for a start elsewhere."""
+        """Solve for the cotangents over a span without outputs; with them the largest step, to begin the next with."""
         n = self.problem.y0.numel()
         size = rms_norm(state[:n]).item()
         if size == 0:
             return state, abs(span[1] - span[0])
-        problem = Problem(_AdjointTerm(products, self.path, n), state, *span, n_controlled=n, first_step=first_step)
-        solution = integrate(problem, replace(self.settings, atol=self.settings.atol * size))
+        problem = Problem(term, state, *span, n_controlled=n, first_step=first)
+        solution = integrate(problem, replace(settings, atol=settings.atol * size))
         if solution.status is not Status.SUCCESS:
             raise SolveFailed(
                 f"adjoint solve of Interpolating from t = {span[0]:g} to {span[1]:g}: {solution.ending()}"

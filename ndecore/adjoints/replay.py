@@ -62,14 +62,21 @@ class Products:
                 )
             waiting.extend(before for before, _ in node.next_functions)
 
-    def pull(self, made: Sequence[Tensor], cotangents: Sequence[Tensor | None], states: Sequence[State]) -> Bars:
+    def pull(
+        self,
+        made: Sequence[Tensor],
+        cotangents: Sequence[Tensor | None],
+        states: Sequence[State],
+        retain_graph: bool = False,
+    ) -> Bars:
         """The cotangents of `states` and of the parameters from those of what was made of them."""
         pairs = zip(made, cotangents, strict=True)
         live = [(one, bar) for one, bar in pairs if bar is not None and one.requires_grad]
         inputs = (*states, *self.parameters)
         if not live:
             return Bars([None] * len(states), [None] * len(self.parameters))
-        found = torch.autograd.grad([one for one, _ in live], inputs, [bar for _, bar in live], allow_unused=True)
+        ones, bars = zip(*live, strict=True)
+        found = torch.autograd.grad(ones, inputs, bars, retain_graph=retain_graph, allow_unused=True)
         return Bars(list(found[: len(states)]), list(found[len(states) :]))
 
 

@@ -7,7 +7,7 @@ import torch
 
 from ndecore.controllers.initial_step import initial_step
 from ndecore.errors import InputError
-from ndecore.norms import StepSizes, step_sizes
+from ndecore.norms import sizes_of_step
 from ndecore.regularizers.base import PenaltyContext, Regularizer
 from ndecore.types import Scalar
 
@@ -52,6 +52,6 @@ class LocalError(Regularizer):
             span = solution.t1 - t
             dt = initial_step(context.term, t, u, k1, span, solver.order, settings.rtol, settings.atol)
         step = solver.step(context.term, t, dt, u, k1)
-        sizes = StepSizes(*step_sizes(step.differences(), u, step.y1, settings.rtol, settings.atol))
+        sizes = sizes_of_step(step.differences(), u, step.y1, settings.rtol, settings.atol)
         size = sizes.error_ratio(u.numel()) if self.scaled else sizes.rms_error(u.numel())
         return size * abs(dt) if self.weight_by_dt else size

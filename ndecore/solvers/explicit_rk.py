@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ndecore.norms import Differences, Pair, rms_norm, safe_ratio
 from ndecore.solvers.base import Solver, StepResult
-from ndecore.solvers.stages import Scratch, Stages
+from ndecore.solvers.stages import Closed, Scratch, Stages
 from ndecore.solvers.tableau import Tableau
 from ndecore.terms import Term
 from ndecore.types import State, States
@@ -58,7 +58,7 @@ class RungeKuttaStep(StepResult):
     def _error(self) -> State | None:
         if self._tableau.b_error is None:
             return None
-        errors = self._stages.read(self._closed(), self._of.errors, from_start=False)
+        errors = self._close(self._of.errors).reading
         if self._tableau.b_error_low is None:
             return errors.view(self._shape)
         error, lower = errors.unbind()
@@ -66,25 +66,27 @@ class RungeKuttaStep(StepResult):
         size, damped = rms_norm(error), torch.stack([rms_norm(error), _DAMPING * rms_norm(lower)])
         return (error * safe_ratio(size, torch.linalg.vector_norm(damped))).view(self._shape)
 
-    def _closed(self) -> Tensor:
-        """The token of the step's own stages."""
-        key = (torch.is_grad_enabled(), False)
-        if key not in self._tokens:
-            self._tokens[key] = self._stages.close(self._tableau.n_stages - 1, self.y1, self.carry)
-        return self._tokens[key]
+    def _close(self, weights: Tensor | None = None) -> Closed:
+        """The token of the step's own stages, and a reading of them."""
+        token = self._tokens.get((torch.is_grad_enabled(), False))
+        if token is not None:
+            return Closed(token, None if weights is None else self._stages.read(token, weights, from_start=False))
+        closed = self._stages.close(self._tableau.n_stages - 1, self.y1, self.carry, weights)
+        self._tokens[torch.is_grad_enabled(), False] = closed.token
+        return closed
 
     def _all_in(self) -> Tensor:
         """The token of all stages, those for the dense output included, which are evaluated the first time."""
         if not self._tableau.further_c:
-            return self._closed()
+            return self._close().token
         key = (torch.is_grad_enabled(), True)
         if key not in self._tokens:
-            token = self._closed()
+            token = self._close().token
             for j, node in enumerate(self._tableau.further_c):
                 row = self._of.further[j : j + 1]
                 argument = self._stages.read(token, row, from_start=True).view(self._shape)
                 slope = self._term(self._t0 + node * self._dt, argument)
-                token = self._stages.close(self._tableau.n_stages + j, token, slope)
+                token = self._stages.close(self._tableau.n_stages + j, token, slope).token
             self._tokens[key] = token
         return self._tokens[key]
 

@@ -32,6 +32,7 @@ class Scratch:
         self._slopes = torch.empty(n_slopes, y0.numel(), dtype=y0.dtype, device=y0.device)
         self.rows = [row.view(y0.shape) for row in self._slopes.unbind()]
         self.first = [self._slopes[:n] for n in range(n_slopes + 1)]  # the first n slopes, [n, numel]
+        self.pool = _Pool()
 
 
 class Stages:
@@ -49,7 +50,7 @@ class Stages:
         self._scratch, self._dt = scratch, dt
         self._shape, self._y0 = y0.shape, y0.detach().reshape(-1)
         self._n_taken = 0
-        self._backwards = _Backwards(scratch.coefficients, dt, y0.shape)
+        self._backwards = _Backwards(scratch.coefficients, dt, y0.shape, scratch.pool)
 
     def advance(self, i: int, argument: State, slope: State) -> State:
         """Take in slope i, which was evaluated at `argument`, and return the next argument."""
@@ -57,15 +58,15 @@ class Stages:
             return _Advance.apply(argument, slope, self, i)  # type: ignore[no-any-return, no-untyped-call]
         return self._advance(i, slope)
 
-    def close(self, i: int, before: Tensor, slope: State) -> Tensor:
-        """Take in slope i, the last one or one for the dense output, and return the token that `read` wants.
+    def close(self, i: int, before: Tensor, slope: State, weights: Tensor | None = None) -> "Closed":
+        """Take in slope i, the last one or one for the dense output, and read at once, not from the start.
 
         `before` is what the slopes so far hang on: the argument of the last one, or the token before.
         """
         if torch.is_grad_enabled() and (before.requires_grad or slope.requires_grad):
-            return _Close.apply(before, slope, self, i)  # type: ignore[no-any-return, no-untyped-call]
+            return Closed(*_Close.apply(before, slope, self, i, weights))  # type: ignore[no-untyped-call]
         self._take(i, slope)
-        return before
+        return Closed(before, None if weights is None else self._read(weights, from_start=False))
 
     def read(self, token: Tensor, weights: Tensor, from_start: bool) -> Tensor:
         """dt sum_j weights_rj k_j over the slopes so far, plus y0 if `from_start`, for each row r: [rows, n].
@@ -98,6 +99,13 @@ class Stages:
         return torch.addmm(self._y0, weights, first, beta=int(from_start), alpha=self._dt)
 
 
+class Closed(NamedTuple):
+    """A token, after which all can be read that hangs on the slopes so far, and what was read at once."""
+
+    token: Tensor
+    reading: Tensor | None
+
+
 class _Reading(NamedTuple):
     """What was read beside the stages' arguments."""
 
@@ -112,8 +120,14 @@ class _Backwards:
     coefficients: Coefficients
     dt: float
     shape: torch.Size
+    pool: "_Pool"
     readings: list[_Reading] = field(default_factory=list)
     cotangents: "_Cotangents | None" = None
+
+    @property
+    def n_rows(self) -> int:
+        """The combinations so far: the arguments and the readings."""
+        return len(self.coefficients.arguments) + sum(len(reading.weights) for reading in self.readings)
 
     def this_pass(self) -> "_Cotangents":
         """The cotangents of this backward pass: a graph may be passed more than once, from different roots."""
@@ -121,6 +135,28 @@ class _Backwards:
         if self.cotangents is None or self.cotangents.backward_pass != current:
             self.cotangents = _Cotangents(self, current)
         return self.cotangents
+
+    def is_passed(self) -> None:
+        """Give the buffer of cotangents to the step that is passed next."""
+        if self.cotangents is not None and self.cotangents.buffer is not None:
+            self.pool.buffers.append(self.cotangents.buffer)
+        self.cotangents = None
+
+
+@dataclass
+class _Pool:
+    """Buffers of cotangents that steps have done with: fresh memory is slower than the products that it is for."""
+
+    buffers: list[Tensor] = field(default_factory=list)
+
+    def take(self, n_rows: int, like: State) -> Tensor:
+        """A buffer [n_rows, n]."""
+        n = like.numel()
+        while self.buffers:
+            buffer = self.buffers.pop()
+            if len(buffer) >= n_rows:
+                return buffer[:n_rows]
+        return like.new_empty(n_rows, n)
 
 
 class _Cotangents:
@@ -130,10 +166,11 @@ class _Cotangents:
         self.backward_pass = backward_pass
         self._step, self._of = step, step.coefficients
         self._n_arguments = len(self._of.arguments)
-        self._n_rows = self._n_arguments + sum(len(reading.weights) for reading in step.readings)
+        self._n_rows = step.n_rows
         self._missing = set(range(self._n_rows))
         # Cotangents that are differentiated again keep their own graphs; the others share one buffer.
         self._with_graph: dict[int, Tensor] = {}
+        self.buffer: Tensor | None = None
 
     def receive(self, row: int, cotangent: Tensor | None) -> None:
         """Take in the cotangent of a combination."""
@@ -142,8 +179,15 @@ class _Cotangents:
         if torch.is_grad_enabled():
             self._with_graph[row] = cotangent.reshape(-1)
         else:
-            self._buffer[row].copy_(cotangent.reshape(-1))
+            if self.buffer is None:
+                self.buffer = self._step.pool.take(self._n_rows, cotangent)
+            self.buffer[row].copy_(cotangent.reshape(-1))
         self._missing.discard(row)
+
+    def receive_all(self, first: int, cotangents: Tensor | None) -> None:
+        """Take in the cotangents of the combinations from row `first` on."""
+        for row, cotangent in enumerate(() if cotangents is None else cotangents.unbind(), first):
+            self.receive(row, cotangent)
 
     def to_slope(self, i: int) -> Tensor | None:
         """The cotangent of slope i, like it, once those of all combinations that it is part of are in."""
@@ -156,10 +200,11 @@ class _Cotangents:
             live = [row for row in self._with_graph if row >= first]
             rows = torch.stack([self._with_graph[row] for row in live])
             return (self._step.dt * (weights[:, [row - first for row in live]] @ rows)).view(self._step.shape)
+        assert self.buffer is not None, "a cotangent that is not missing is in the buffer"
         for row in missing:
-            self._buffer[row].zero_()
+            self.buffer[row].zero_()
             self._missing.discard(row)
-        rows = self._buffer[first:]
+        rows = self.buffer[first:]
         return torch.addmm(rows[0], weights, rows, beta=0, alpha=self._step.dt).view(self._step.shape)
 
     def to_start(self) -> Tensor:
@@ -170,16 +215,12 @@ class _Cotangents:
         if self._with_graph:
             total = torch.stack([bar for row, bar in self._with_graph.items() if begins[row]]).sum(0)
         else:
-            total = self._buffer[: self._n_arguments].sum(0)
+            assert self.buffer is not None, "the first slope had a cotangent"
+            total = self.buffer[: self._n_arguments].sum(0)
             for row in range(self._n_arguments, self._n_rows):
                 if begins[row]:
-                    total += self._buffer[row]
+                    total += self.buffer[row]
         return total.view(self._step.shape)
-
-    @cached_property
-    def _buffer(self) -> Tensor:
-        of = self._of.errors
-        return torch.empty(self._n_rows, self._step.shape.numel(), dtype=of.dtype, device=of.device)
 
     @cached_property
     def _columns(self) -> list[Tensor]:
@@ -207,7 +248,7 @@ class _Advance(Function):
         to_slope = cotangents.to_slope(i)
         to_start = cotangents.to_start() if i == 0 and to_slope is not None and ctx.needs_input_grad[0] else None
         if i == 0:
-            step.cotangents = None
+            step.is_passed()
         return to_start, to_slope, None, None
 
 
@@ -215,15 +256,24 @@ class _Close(Function):
     """`Stages.close`."""
 
     @staticmethod
-    def forward(ctx: Any, before: Tensor, slope: Tensor, stages: Stages, i: int) -> Tensor:
+    def forward(
+        ctx: Any, before: Tensor, slope: Tensor, stages: Stages, i: int, weights: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         ctx.set_materialize_grads(False)
-        ctx.step, ctx.i = stages._backwards, i
+        step = ctx.step = stages._backwards
+        ctx.i, ctx.row = i, step.n_rows
         stages._take(i, slope)
-        return slope.new_empty(0)
+        token = slope.new_empty(0)
+        if weights is None:
+            return token, None
+        step.readings.append(_Reading(weights, from_start=False))
+        return token, stages._read(weights, from_start=False)
 
     @staticmethod
-    def backward(ctx: Any, token: None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        return None, ctx.step.this_pass().to_slope(ctx.i), None, None
+    def backward(ctx: Any, token: None, cotangent: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        cotangents = ctx.step.this_pass()
+        cotangents.receive_all(ctx.row, cotangent)
+        return None, cotangents.to_slope(ctx.i), None, None, None
 
 
 class _Read(Function):
@@ -233,14 +283,11 @@ class _Read(Function):
     def forward(ctx: Any, token: Tensor, weights: Tensor, from_start: bool, stages: Stages) -> Tensor:
         ctx.set_materialize_grads(False)
         step = ctx.step = stages._backwards
-        ctx.row = len(step.coefficients.arguments) + sum(len(reading.weights) for reading in step.readings)
+        ctx.row = step.n_rows
         step.readings.append(_Reading(weights, from_start))
         return stages._read(weights, from_start)
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor | None) -> tuple[None, ...]:  # type: ignore[override]
-        if cotangent is not None:
-            cotangents = ctx.step.this_pass()
-            for row, bar in enumerate(cotangent.unbind(), ctx.row):
-                cotangents.receive(row, bar)
+        ctx.step.this_pass().receive_all(ctx.row, cotangent)
         return None, None, None, None

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from ndecore.integrate import SolveSettings
-from ndecore.solving import solve
 from ndecore.models.time_mlp import TimeMLP
 from ndecore.regularizers import REGULARIZERS, SCHEDULES
 from ndecore.regularizers.base import PenaltyContext, Regularizer
 from ndecore.regularizers.schedules import Schedule
+from ndecore.solving import solve
 from ndecore.terms import ODETerm
 
 SETTINGS = SolveSettings(rtol=1e-3, atol=1e-3)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ndecore.controllers.step_to import StepTo
 from ndecore.integrate import SolveSettings
-from ndecore.norms import StepSizes, step_sizes
+from ndecore.norms import StepSizes, sizes_of_step
 from ndecore.solvers import SOLVERS
 from ndecore.solvers.base import Solver, StepResult
 from ndecore.solving import solve
@@ -38,7 +38,7 @@ def error_of(step: StepResult, solver: Solver) -> list[Tensor]:
 
 
 def sizes(step: StepResult, y0: Tensor) -> StepSizes:
-    return StepSizes(*step_sizes(step.differences(), y0, step.y1, 1e-3, 1e-3))
+    return sizes_of_step(step.differences(), y0, step.y1, 1e-3, 1e-3)
 
 
 def test_facts_are_stated(solver: Solver) -> None:

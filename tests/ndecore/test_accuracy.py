@@ -14,9 +14,9 @@ from ndecore.controllers.base import Controller
 from ndecore.controllers.integral import IController
 from ndecore.controllers.proportional_integral import PIController
 from ndecore.integrate import SolveSettings
-from ndecore.solving import solve
 from ndecore.norms import error_ratio
 from ndecore.solution import Solution, StepRecords
+from ndecore.solving import solve
 
 BOTH_WAYS = [way for problem in PROBLEMS for way in (problem, problem.reversed())]
 TOLERANCES = (1e-4, 1e-6, 1e-8, 1e-10)

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from ndecore.controllers.step_to import StepTo
 from ndecore.integrate import SolveSettings
-from ndecore.solving import solve
 from ndecore.regularizers.base import AGGREGATIONS, PenaltyContext, Regularizer
 from ndecore.regularizers.error import GlobalError
 from ndecore.regularizers.stiffness import GlobalStiffness
 from ndecore.solution import Solution
+from ndecore.solving import solve
 from ndecore.terms import ODETerm
 
 TOLERANCE = 1e-3  # steps so long that error and stiffness stand far above rounding

@@ -19,8 +19,8 @@ from ndecore.errors import InputError, SolveFailed
 from ndecore.integrate import SolveSettings
 from ndecore.norms import Differences
 from ndecore.solution import Solution
-from ndecore.solving import solve
 from ndecore.solvers.base import Solver, StepResult
+from ndecore.solving import solve
 from ndecore.status import Status
 from ndecore.terms import ODETerm
 

@@ -10,13 +10,13 @@ from torch import Tensor
 from ndecore.controllers.initial_step import initial_step
 from ndecore.errors import InputError
 from ndecore.integrate import SolveSettings
-from ndecore.solving import solve
 from ndecore.regularizers.base import PenaltyContext, aggregate, check_aggregation
 from ndecore.regularizers.error import GlobalError
 from ndecore.regularizers.local_error import LocalError
 from ndecore.regularizers.schedules import Constant, Exponential
 from ndecore.regularizers.stiffness import GlobalStiffness
 from ndecore.solvers.tsit5 import Tsit5
+from ndecore.solving import solve
 from ndecore.terms import ODETerm
 
 SETTINGS = SolveSettings(rtol=1e-3, atol=1e-4)
