@@ -12,6 +12,7 @@ from typing import Any
 
 _HOMES = {
     "solve": "ndecore.solving",
+    "ODETerm": "ndecore.terms",
     "SolveSettings": "ndecore.integrate",
     "Solution": "ndecore.solution",
     "Status": "ndecore.status",
@@ -28,6 +29,11 @@ _HOMES = {
     "PIDController": "ndecore.controllers.proportional_integral_derivative",
     "ConstantStep": "ndecore.controllers.constant",
     "StepTo": "ndecore.controllers.step_to",
+    "Tape": "ndecore.integrate",
+    "Checkpointed": "ndecore.adjoints.checkpointed",
+    "Interpolating": "ndecore.adjoints.interpolating",
+    "Torchdiffeq": "ndecore.adjoints.torchdiffeq",
+    "TorchdiffeqAdjoint": "ndecore.adjoints.torchdiffeq",
     "NoRegularizer": "ndecore.regularizers.none",
     "GlobalError": "ndecore.regularizers.error",
     "GlobalStiffness": "ndecore.regularizers.stiffness",

@@ -85,8 +85,8 @@ class SolveSettings:
             raise InputError(f"max_steps: got {self.max_steps!r}, allowed: an integer >= 1")
         if self.controller.needs_error and self.solver.error_order is None:
             raise InputError(
-                f"controller: got {type(self.controller).__name__} for {type(self.solver).__name__}, which has no error "
-                "estimate, allowed: ConstantStep (in a config `controller: constant` and a `step_size`)"
+                f"controller: got {type(self.controller).__name__} for {type(self.solver).__name__}, which has no "
+                "error estimate, allowed: ConstantStep (in a config `controller: constant` and a `step_size`)"
             )
 
 
@@ -145,9 +145,9 @@ class _Run:
         self.values: list[list[float]] = []  # the sizes of each accepted step
         self.tape = SizeTape(settings.rtol, settings.atol)  # of the same, if they are differentiated
         self.sign = math.copysign(1.0, problem.t1 - problem.t0)
-        # Below this a step is lost in the rounding of times: never under ten roundings of t itself, so that a step which
-        # is shrunk and then rounded does shrink; near t = 0, where times are as fine as one likes, the span takes the
-        # place of t, or shrinking would not end.
+        # Below this a step is lost in the rounding of times: never under ten roundings of t itself, so that a step
+        # which is shrunk and then rounded does shrink; near t = 0, where times are as fine as one likes, the span takes
+        # the place of t, or shrinking would not end.
         self.finest = 10 * torch.finfo(torch.float64).eps * abs(problem.t1 - problem.t0)
         # The field sees time in the state's dtype, and below its resolution stage times no longer differ.
         self.relative_resolution = max(torch.finfo(self.y.dtype).eps, 10 * torch.finfo(torch.float64).eps)

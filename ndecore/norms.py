@@ -1,15 +1,14 @@
 """The one place where sizes of states and of errors are measured."""
 
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 from torch.linalg import vector_norm
 
+from ndecore.errors import InputError
 from ndecore.types import Scalar, State
 
 _FEW = 16384  # elements of a state below which a copy is cheaper than one more kernel
@@ -43,6 +42,18 @@ def safe_ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     told = denominator > 0
     # Both selects are needed: a division by 0 in the branch not taken would still send NaN backwards.
     return torch.where(told, numerator / torch.where(told, denominator, 1.0), 0.0)
+
+
+def refuse_second_derivative(what: str) -> None:
+    """Raise `InputError` in a backward pass that is to be differentiated itself.
+
+    Torch's `once_differentiable` refuses one only where a cotangent needs a gradient, and leaves it out elsewhere.
+    """
+    if torch.is_grad_enabled():
+        raise InputError(
+            f"create_graph: got true, and {what} has no derivative; allowed: false, or a loss on the states alone "
+            "with the adjoint tape"
+        )
 
 
 class Pair(NamedTuple):
@@ -127,8 +138,8 @@ class SizeTape:
         # Often the second argument is y1: counted as the same, it costs no addition of cotangents.
         second = None if second is y1 else second
         self._waiting.append((sizes, y0, y1, error, *(slopes or (None, None)), first, second))
-        # Small steps are gathered, which saves kernels; the node of a large one is made at once, so that on the way back
-        # its cotangents are used while they are in the cache.
+        # Small steps are gathered, which saves kernels; the node of a large one is made at once, so that on the way
+        # back its cotangents are used while they are in the cache.
         if y0.numel() > _FEW:
             self._flush()
 
@@ -140,7 +151,7 @@ class SizeTape:
     def _flush(self) -> None:
         if self._waiting:
             columns = [_stacked(column) for column in zip(*self._waiting, strict=True)]
-            self._parts.append(_StepSizes.apply(*columns, *self._tolerances))  # type: ignore[no-untyped-call]
+            self._parts.append(_StepSizes.apply(*columns, *self._tolerances))
             self._waiting = []
 
 
@@ -162,7 +173,7 @@ def sizes_of_step(differences: Differences, y0: State, y1: State, rtol: float, a
 
 
 class _StepSizes(Function):
-    """Sizes of steps at once, each input [steps, *state]. Autograd's own gradient would take 60 kernels for each step."""
+    """Sizes of steps at once, each input [steps, *state]. Autograd's own gradient would take 60 kernels for each."""
 
     @staticmethod
     def forward(ctx: Any, sizes: Tensor, y0: Tensor, y1: Tensor, *given: Any) -> Tensor:
@@ -171,8 +182,8 @@ class _StepSizes(Function):
         return sizes.t()
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_second_derivative("the gradient of error and stiffness")
         sizes, y0, y1, error, slope0, slope1, argument0, argument1 = ctx.saved_tensors
         by_step = (-1, *[1] * (y0.dim() - 1))
         factors = (each.view(by_step) for each in safe_ratio(cotangent, sizes.t()))

@@ -68,8 +68,9 @@ def solve(  # noqa: PLR0913 - one keyword for each thing that one may want of a 
     _check_problem(state, t0, t1, ts)
     if differentiable_records and not settings.adjoint.differentiates_records:
         raise InputError(
-            f"differentiable_records: got true with {type(settings.adjoint).__name__}, which does not differentiate the "
-            "steps of the solve, allowed: false, or a discrete adjoint of ours (tape, checkpointed); or a local penalty"
+            f"differentiable_records: got true with {type(settings.adjoint).__name__}, which does not differentiate "
+            "the steps of the solve, allowed: false, or a discrete adjoint of ours (tape, checkpointed); or a local "
+            "penalty"
         )
     problem = Problem(term, state, float(t0), float(t1), tuple(map(float, ts)), differentiable_records)
     solution = settings.adjoint.solve(problem, settings)

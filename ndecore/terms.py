@@ -59,7 +59,8 @@ class ODETerm(Term):
         dydt = self.field(t, y)
         if not isinstance(dydt, Tensor):
             raise InputError(
-                f"vector field returned a {type(dydt).__name__}, allowed: a tensor of shape {tuple(y.shape)}, as its state"
+                f"vector field returned a {type(dydt).__name__}, allowed: a tensor of shape {tuple(y.shape)}, like its "
+                "state"
             )
         if dydt.shape != y.shape or dydt.dtype != y.dtype or dydt.device != y.device:
             raise InputError(

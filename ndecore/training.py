@@ -11,18 +11,21 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ndecore.controllers.integral import IController
 from ndecore.datasets.base import Split
 from ndecore.errors import SolveFailed, TrainingDiverged
-from ndecore.integrate import SolveSettings
+from ndecore.integrate import SolveSettings, Tape
 from ndecore.metrics import EpochRecord
 from ndecore.models.base import Prediction, SolveRequest, SolvingModel
 from ndecore.regularizers.base import PenaltyContext, Regularizer
 from ndecore.regularizers.none import NoRegularizer
 from ndecore.regularizers.schedules import Constant, Schedule
+from ndecore.solvers.tsit5 import Tsit5
 from ndecore.tasks.base import Hyperparameters, Task
 
 _REFERENCE_TOLERANCE = 1e-9  # of the float64 solve that the solver gap is measured against
 _REFERENCE_STEPS = 4096  # at least: a tolerance 10^5 times tighter takes ten times the steps at order 5
+_REFERENCE_ORDER = 5  # at least: at order 3 it would be fifty times the steps
 _SECONDS_PER_MS = 1e-3
 
 Clock = Callable[[], float]
@@ -176,7 +179,7 @@ class _Penalized(NamedTuple):
 
     prediction: Prediction
     penalty: Tensor
-    n_differentiated: int  # evaluations beyond the solve that the penalty differentiates
+    n_differentiated: int  # evaluations on the tape whose gradients are asked for; of the solve and of the penalty
 
 
 def _penalized(plan: TrainPlan, model: SolvingModel, batch: Split, generator: torch.Generator) -> _Penalized:
@@ -185,8 +188,10 @@ def _penalized(plan: TrainPlan, model: SolvingModel, batch: Split, generator: to
     prediction = model(batch.inputs, request)
     context = PenaltyContext(prediction.term, plan.settings, prediction.solution, times)
     taped = prediction.term.n_taped
+    # An adjoint that tapes nothing evaluates again what it differentiates: that is counted where it happens.
+    of_solve = min(prediction.solution.stats.n_differentiated, taped)
     penalty = plan.regularizer.penalty(context)
-    return _Penalized(prediction, penalty, prediction.term.n_taped - taped)
+    return _Penalized(prediction, penalty, of_solve + prediction.term.n_taped - taped)
 
 
 def _warm_up(plan: TrainPlan, state: TrainState, split: Split) -> None:
@@ -200,7 +205,7 @@ def _warm_up(plan: TrainPlan, state: TrainState, split: Split) -> None:
 def _train_step(plan: TrainPlan, state: TrainState, batch: Split, weight: float, clock: Clock) -> _TrainStep:
     with _Stopwatch(plan.device, clock) as watch:
         state.optimizer.zero_grad()
-        prediction, penalty, n_penalty = _penalized(plan, state.model, batch, state.penalty_times)
+        prediction, penalty, n_differentiated = _penalized(plan, state.model, batch, state.penalty_times)
         loss = plan.task.loss(prediction.output, batch.targets)
         (loss + weight * penalty).backward()
         state.optimizer.step()
@@ -211,7 +216,8 @@ def _train_step(plan: TrainPlan, state: TrainState, batch: Split, weight: float,
             f"loss {step.loss} with penalty {step.penalty} in epoch {state.epoch + 1}: not finite; "
             "lower the learning rate or the penalty's weight"
         )
-    state.train_work += term.n_evaluations + stats.n_differentiated + n_penalty
+    # What the adjoint evaluated again, backward() has counted: each of these is evaluated and differentiated.
+    state.train_work += term.n_evaluations + n_differentiated + 2 * term.n_replayed
     state.train_s += watch.seconds
     return step
 
@@ -268,15 +274,27 @@ def _with_solver_gap(
     plan: TrainPlan, model: SolvingModel, held_out: Split, output: Tensor, record: EpochRecord
 ) -> EpochRecord:
     """|output - reference| / |reference|, the reference in float64 at a tight tolerance; and the scores' change."""
-    tight = min(_REFERENCE_TOLERANCE, 1e-2 * plan.settings.rtol, 1e-2 * plan.settings.atol)
-    max_steps = max(_REFERENCE_STEPS, plan.settings.max_steps)
-    settings = replace(plan.settings, rtol=tight, atol=tight, max_steps=max_steps)
+    settings = _reference_settings(plan.settings)
     split = Split(held_out.inputs.double(), held_out.targets)
     try:
         reference = _evaluate(plan, copy.deepcopy(model).double(), split, settings, time.perf_counter).output
     except SolveFailed as failure:
-        raise SolveFailed(f"reference solve of the solver gap at {tight:g}: {failure}") from failure
+        raise SolveFailed(f"reference solve of the solver gap at {settings.rtol:g}: {failure}") from failure
     gap = torch.linalg.vector_norm(output - reference) / torch.linalg.vector_norm(reference)
     reference_scores = plan.task.scores(reference, held_out.targets)
     score_gaps = {name: record.scores[name] - value for name, value in reference_scores.items()}
     return replace(record, solver_gap=gap.item(), score_gaps=score_gaps)
+
+
+def _reference_settings(settings: SolveSettings) -> SolveSettings:
+    """The same at a tight tolerance, which takes an adaptive method of ours, and of a high order."""
+    tight = min(_REFERENCE_TOLERANCE, 1e-2 * settings.rtol, 1e-2 * settings.atol)
+    is_adaptive = settings.controller.needs_error
+    return SolveSettings(
+        solver=settings.solver if is_adaptive and settings.solver.order >= _REFERENCE_ORDER else Tsit5(),
+        controller=settings.controller if is_adaptive else IController(),
+        adjoint=Tape(),
+        rtol=tight,
+        atol=tight,
+        max_steps=max(_REFERENCE_STEPS, settings.max_steps),
+    )

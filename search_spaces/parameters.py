@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
+from ndecore.adjoints import ADJOINTS, TORCHDIFFEQ_METHODS
 from ndecore.controllers import CONTROLLERS
 from ndecore.regularizers import REGULARIZERS, SCHEDULES
 from ndecore.solvers import SOLVERS
@@ -79,6 +80,12 @@ PARAMETERS: Mapping[str, Parameter] = {
     for parameter in (
         _name("solver", SOLVERS, "The step method."),
         _name("controller", CONTROLLERS, "What chooses the step sizes."),
+        _name("adjoint", ADJOINTS, "How the solve is differentiated."),
+        _name("method", TORCHDIFFEQ_METHODS, "The step method of torchdiffeq, where the adjoint is one of its."),
+        _positive(
+            "step_size",
+            "The step of the controller `constant`, or of a fixed-step method of torchdiffeq; unit of time.",
+        ),
         _positive("rtol", "The relative tolerance of a step, dimensionless."),
         _positive("atol", "The absolute tolerance of a step, in the state's unit; the same as rtol if absent."),
         _whole("max_steps", 1, "The attempted steps after which a solve is given up."),

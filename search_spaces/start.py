@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from search_spaces.document import Node
 from search_spaces.domains import Value
 from search_spaces.parameters import read_parameters
-from search_spaces.penalty import missing_parameters
+from search_spaces.penalty import clashes, missing_parameters
 from search_spaces.presets import load_presets
 from search_spaces.problems import Problem, did_you_mean
 from search_spaces.space import Space
@@ -66,5 +66,6 @@ def _complete(
     config = settled | {key: value for key, value in given.items() if key not in space.keys}
     missing = missing_parameters(config, config)
     lacking = [node.at(key).problem(f"a value {reason}", "nothing") for key, reason in missing]
-    problems.extend(wrong or lacking)
+    clashing = [node.at(clash.key).problem(clash.allowed, clash.got) for clash in clashes(config)]
+    problems.extend(wrong or lacking + clashing)
     return config

@@ -1,9 +1,10 @@
 """Flat config -> objects: the only place where names become a task, a solver, a regularizer and a schedule."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import MISSING, asdict, fields, replace
 from typing import Any
 
+from ndecore.adjoints import ADJOINTS
 from ndecore.controllers import CONTROLLERS
 from ndecore.errors import InputError
 from ndecore.integrate import SolveSettings
@@ -17,6 +18,7 @@ from ndecore.training import TrainPlan
 _DEFAULTS: dict[str, Any] = {
     "solver": "tsit5",
     "controller": "i",
+    "adjoint": "tape",
     "regularizer": "none",
     "schedule": "constant",
     "seed": 0,
@@ -30,19 +32,21 @@ def build(task_name: str, config: Mapping[str, Any], device: str = "cpu") -> Tra
     Args:
         task_name: a name in `TASKS`.
         config: parameter name -> value, the vocabulary of `search_spaces.parameters`; parameters that the chosen
-            regularizer or schedule does not take are ignored.
+            controller, adjoint, regularizer or schedule does not take are ignored.
         device: where to train.
 
     Raises:
-        InputError: an unknown name, a value that is not allowed, a missing weight.
+        InputError: an unknown name, a value that is not allowed, a missing weight or step size, choices that do not
+            work together.
     """
     chosen = _DEFAULTS | dict(config)
-    task = TASKS[task_name]()
+    task, settings, regularizer = TASKS[task_name](), _settings(chosen), _regularizer(chosen)
+    regularizer.check(settings)
     return TrainPlan(
         task=task,
-        settings=_settings(chosen),
+        settings=settings,
         hyperparameters=replace(task.defaults, **_taken(type(task.defaults), chosen)),
-        regularizer=_regularizer(chosen),
+        regularizer=regularizer,
         schedule=_schedule(chosen),
         seed=chosen["seed"],
         threads=chosen["threads"],
@@ -58,7 +62,10 @@ def complete(task_name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     chosen = _DEFAULTS | dict(config)
     plan = build(task_name, config)
     tolerances = {name: getattr(plan.settings, name) for name in ("rtol", "atol", "max_steps")}
-    named = {name: chosen[name] for name in ("solver", "controller")} | tolerances
+    parts = (plan.settings.controller, plan.settings.adjoint)
+    own = ((name, getattr(part, name, None)) for part in parts for name in ("method", "step_size"))
+    given = {name: value for name, value in own if value is not None}
+    named = {name: chosen[name] for name in ("solver", "controller", "adjoint")} | given | tolerances
     penalty = {"regularizer": chosen["regularizer"]}
     if chosen["regularizer"] != "none":
         penalty |= asdict(plan.regularizer) | {"schedule": chosen["schedule"]} | asdict(plan.schedule)  # type: ignore[call-overload]
@@ -70,28 +77,32 @@ def _taken(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
     return {f.name: config[f.name] for f in fields(cls) if config.get(f.name) is not None}
 
 
+def _made(cls: type, config: Mapping[str, Any], what: str) -> Any:
+    """One of a dataclass, with the part of the config that it has fields for; `what` it is, for the message."""
+    needed = [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING]
+    missing = [name for name in needed if config.get(name) is None]
+    if missing:
+        raise InputError(f"{what}: got no {' and no '.join(missing)}, allowed: a number; add it to the config")
+    return cls(**_taken(cls, config))
+
+
 def _settings(config: Mapping[str, Any]) -> SolveSettings:
     tolerances = _taken(SolveSettings, {name: config.get(name) for name in ("rtol", "atol", "max_steps")})
     if "rtol" in tolerances:
         tolerances.setdefault("atol", tolerances["rtol"])  # as in both papers
-    return SolveSettings(SOLVERS[config["solver"]](), CONTROLLERS[config["controller"]](), **tolerances)
+    controller = _made(CONTROLLERS[config["controller"]], config, f"controller {config['controller']!r}")
+    adjoint = _made(ADJOINTS[config["adjoint"]], config, f"adjoint {config['adjoint']!r}")
+    return SolveSettings(SOLVERS[config["solver"]](), controller, adjoint, **tolerances)
 
 
 def _regularizer(config: Mapping[str, Any]) -> Regularizer:
-    cls = REGULARIZERS[config["regularizer"]]
-    found: Regularizer = cls(**_taken(cls, config))
+    found: Regularizer = _made(REGULARIZERS[config["regularizer"]], config, f"regularizer {config['regularizer']!r}")
     return found
 
 
 def _schedule(config: Mapping[str, Any]) -> Schedule:
     if config["regularizer"] == "none":
         return Constant(0.0)
-    cls = SCHEDULES[config["schedule"]]
-    missing = [f.name for f in fields(cls) if config.get(f.name) is None]
-    if missing:
-        raise InputError(
-            f"regularizer {config['regularizer']!r} with a {config['schedule']} schedule: "
-            f"got no {' and no '.join(missing)}, allowed: a number; add it to the config"
-        )
-    found: Schedule = cls(**_taken(cls, config))
+    what = f"regularizer {config['regularizer']!r} with a {config['schedule']} schedule"
+    found: Schedule = _made(SCHEDULES[config["schedule"]], config, what)
     return found

@@ -46,7 +46,12 @@ DOORS = {
     "ray": {"studies.trainable", "studies.search", "studies.schedulers", "studies.run"},
     "mlflow": {"studies.tracking", "reports.load", "reports.publish"},
     "plotly": {"reports.figures"},
-    "torchdiffeq": {"ndecore.adjoints.torchdiffeq", "studies.benchmarks.solvers"},
+    "torchdiffeq": {
+        "ndecore.adjoints.torchdiffeq",
+        "studies.benchmarks.solvers",
+        "studies.benchmarks.precision",
+        "studies.benchmarks.workloads",
+    },
     "torchode": {"studies.benchmarks.solvers"},
 }
 # What a room may not import at all.
@@ -147,7 +152,7 @@ def test_nothing_but_the_command_line_imports_the_command_line() -> None:
 
 def test_search_spaces_know_of_ndecore_its_registries_alone() -> None:
     allowed = {"ndecore.errors", "ndecore.metrics", "ndecore.registry"}
-    registries = {"ndecore.solvers", "ndecore.controllers", "ndecore.regularizers", "ndecore.tasks"}
+    registries = {f"ndecore.{room}" for room in ("adjoints", "controllers", "regularizers", "solvers", "tasks")}
     against = [
         e
         for e in own()

@@ -6,21 +6,23 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from ndecore.adjoints.replay import Bars, Products, add, gathered, known_parameters
 from ndecore.integrate import Accepted, Adjoint, Problem, SolveSettings, integrate, step_records
-from ndecore.norms import SizeTape, StepSizes
+from ndecore.norms import SizeTape, StepSizes, refuse_second_derivative
 from ndecore.solution import Solution
 from ndecore.types import State, States
+
+_FEW, _MOST = 16384, 32  # elements in the states of the steps that are made again at once, and how many at most
 
 
 @dataclass(frozen=True)
 class Checkpointed(Adjoint):
-    """The tape's gradient from (t, dt, y, k1) of each accepted step: backwards each step is made again and differentiated.
+    """The tape's gradient from (t, dt, y, k1) of each accepted step: backwards the steps are made again.
 
     Exact to rounding against the tape, error and stiffness included. Memory: two states for each accepted step, beside
-    what one step's tape takes. Costs one evaluation more for each that the tape differentiates. Differentiable once.
+    the tape of one step, or of up to 32 if they are small. Costs one evaluation more for each that the tape
+    differentiates. Differentiable once.
 
     Reference: Griewank, Walther, Evaluating Derivatives, 2nd ed. (2008), chapter 12; Zhuang et al., Adaptive checkpoint
     adjoint, ICML 2020, for neural ODEs.
@@ -35,13 +37,15 @@ class Checkpointed(Adjoint):
         run = _Run(problem, settings)
         found: list[Solution] = []
         parameters = known_parameters(problem.term, self)
-        y1, ys, sizes = _Solve.apply(run, found, problem.y0, *parameters)  # type: ignore[no-untyped-call]
+        y1, ys, sizes = _Solve.apply(run, found, problem.y0, *parameters)
         solution = replace(found[0], y1=y1, ys=ys)
         if not problem.differentiable_records:
             return solution
         t, dt = solution.records.t, solution.records.dt
         records = step_records(t, dt, StepSizes(*sizes), problem.y0.numel(), settings.solver)
-        return replace(solution, records=records)
+        # The last stage of the last step serves the estimates alone.
+        n_differentiated = solution.stats.n_differentiated + (solution.stats.n_accepted > 0)
+        return replace(solution, records=records, stats=replace(solution.stats, n_differentiated=n_differentiated))
 
 
 class _Kept(NamedTuple):
@@ -77,42 +81,54 @@ class _Run:
         """The cotangents of y0 and of the parameters, from those of y1, the outputs and the sizes."""
         carry_bar: Tensor | None = None
         totals: list[Tensor | None] = [None] * len(products.parameters)
-        for n in reversed(range(len(self.steps))):
-            y_bar = add(y_bar, gathered(ys_bar, self.steps[n].at_end))
-            (y_bar, carry_bar), own = self._pull_step(products, n, (y_bar, carry_bar, ys_bar, sizes_bar))
+        # The steps that are made again at once: small ones together, since each call of the engine has its price.
+        count = min(_MOST, max(1, _FEW // self.problem.y0.numel()))
+        for last in range(len(self.steps), 0, -count):
+            chunk = range(max(0, last - count), last)
+            (y_bar, carry_bar), own = self._pull_chunk(products, chunk, (y_bar, carry_bar, ys_bar, sizes_bar))
             totals = list(map(add, totals, own))
         if carry_bar is not None:
             with torch.enable_grad():
                 y0 = self.problem.y0.detach().requires_grad_()
                 carry = self.settings.solver.start(products.term, self.problem.t0, y0)
             products.check(carry, y0)
-            (to_y0,), own = products.pull([carry], [carry_bar], [y0])
+            (to_y0,), own = products.pull([carry], [carry_bar], [y0], retain_graph=True)
             y_bar, totals = add(y_bar, to_y0), list(map(add, totals, own))
         return Bars([add(y_bar, gathered(ys_bar, self.problem.outputs_at_start()))], totals)
 
-    def _pull_step(self, products: Products, n: int, bars: tuple[Tensor | None, ...]) -> Bars:
-        """Make step n again; the cotangents of its start from those of y1, the carry, the outputs and the sizes."""
-        s, step, (y_bar, carry_bar, ys_bar, sizes_bar) = self.settings, self.steps[n], bars
+    def _pull_chunk(self, products: Products, chunk: range, bars: tuple[Tensor | None, ...]) -> Bars:
+        """Make steps again; the cotangents of their start from those of their end, of the outputs and of the sizes."""
+        s, (y_bar, carry_bar, ys_bar, sizes_bar) = self.settings, bars
+        made: list[Tensor] = []
+        cotangents: list[Tensor | None] = []
+        tape, scratch = SizeTape(s.rtol, s.atol), s.solver.scratch(self.problem.y0)
         with torch.enable_grad():
-            y0, carry = (x.detach().requires_grad_() for x in (step.y0, step.carry))
-            again = s.solver.step(products.term, step.t, step.dt, y0, carry)
-            made, cotangents = [again.y1, again.carry], [y_bar, carry_bar]
-            if step.inside and ys_bar is not None:
-                made.append(again.interpolate([self.problem.ts[i] for i in step.inside]))
-                cotangents.append(ys_bar[step.inside.start : step.inside.stop])
+            first = self.steps[chunk.start]
+            y0, carry0 = (x.detach().requires_grad_() for x in (first.y0, first.carry))
+            y, carry = y0, carry0
+            for n in chunk:
+                step = self.steps[n]
+                again = s.solver.step(products.term, step.t, step.dt, y, carry, scratch)
+                if sizes_bar is not None:
+                    tape.add(self.sizes[n], again.differences(), y, again.y1)
+                if ys_bar is not None and step.inside:
+                    made.append(again.interpolate([self.problem.ts[i] for i in step.inside]))
+                    cotangents.append(ys_bar[step.inside.start : step.inside.stop])
+                y, carry = again.y1, again.carry
+                made.append(y)
+                cotangents.append(gathered(ys_bar, step.at_end))
             if sizes_bar is not None:
-                tape = SizeTape(s.rtol, s.atol)
-                tape.add(self.sizes[n], again.differences(), y0, again.y1)
                 made.append(tape.result())
-                cotangents.append(sizes_bar[:, n : n + 1])
-        return products.pull(made, cotangents, [y0, carry])
+                cotangents.append(sizes_bar[:, chunk.start : chunk.stop])
+        # What the field was given as computed from its parameters is passed again with the steps before.
+        return products.pull([*made, y, carry], [*cotangents, y_bar, carry_bar], [y0, carry0], retain_graph=True)
 
 
 class _Solve(Function):
     """(y0, parameters) -> (y1, ys, sizes of each step's differences [5, steps])."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, run: _Run, found: list[Solution], y0: State, *parameters: Tensor
     ) -> tuple[State, States, Tensor]:
         ctx.set_materialize_grads(False)
@@ -120,15 +136,16 @@ class _Solve(Function):
         # Not through `run`: a function that holds its own outputs is never freed.
         found.append(solution)
         ctx.run = run
-        ctx.save_for_backward(*parameters)
+        ctx.save_for_backward(y0, *parameters)  # the start too, so that a change in place is noticed
         sizes = torch.stack(run.sizes, dim=1) if run.sizes else y0.new_zeros(len(StepSizes._fields), 0)
-        return solution.y1, solution.ys, sizes
+        # A copy: where no step was taken it is the start that `run` holds, which would be a cycle.
+        return solution.y1.clone(), solution.ys, sizes
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, y_bar: Tensor | None, ys_bar: Tensor | None, sizes_bar: Tensor | None) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, y_bar: Tensor | None, ys_bar: Tensor | None, sizes_bar: Tensor | None) -> tuple[Any, ...]:
+        refuse_second_derivative("the gradient of the adjoint checkpointed")
         term = ctx.run.problem.term
-        products = Products(term.fresh(), ctx.saved_tensors)
+        products = Products(term.fresh(), ctx.saved_tensors[1:])
         (to_y0,), to_parameters = ctx.run.pull(products, y_bar, ys_bar, sizes_bar)
         term.n_replayed += products.term.n_evaluations
         return None, None, to_y0, *to_parameters

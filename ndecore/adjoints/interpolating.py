@@ -8,13 +8,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from ndecore.adjoints.replay import Bars, Products, gathered, known_parameters
 from ndecore.errors import SolveFailed
 from ndecore.integrate import Accepted, Adjoint, Problem, SolveSettings, integrate
-from ndecore.norms import rms_norm
-from ndecore.solution import Solution
+from ndecore.norms import refuse_second_derivative, rms_norm
+from ndecore.solution import Solution, StepRecords
 from ndecore.solvers.bosh3 import Bosh3
 from ndecore.status import Status
 from ndecore.terms import Term
@@ -47,7 +46,7 @@ class Interpolating(Adjoint):
         run = _Run(problem, settings)
         found: list[Solution] = []
         parameters = known_parameters(problem.term, self)
-        y1, ys = _Solve.apply(run, found, problem.y0, *parameters)  # type: ignore[no-untyped-call]
+        y1, ys = _Solve.apply(run, found, problem.y0, *parameters)
         return replace(found[0], y1=y1, ys=ys)
 
 
@@ -88,7 +87,7 @@ class _AdjointTerm(Term):
         self._at: tuple[float, State, State] | None = None
 
     def __call__(self, t: float, y: State) -> State:
-        """The right-hand side: a vector-Jacobian product, and an evaluation unless the last one was at the same time."""
+        """The right-hand side: a vector-Jacobian product, and an evaluation unless the last was at the same time."""
         self.n_evaluations += 1
         if self._at is None or self._at[0] != t:
             with torch.enable_grad():
@@ -148,7 +147,7 @@ class _Run:
     def _stops(self, ys_bar: Tensor | None) -> list[tuple[float, range]]:
         """The output times from the end to the start, with the numbers of their outputs; last the start itself."""
         stops = [(self.problem.t0, range(0))]
-        if ys_bar is not None:
+        if ys_bar is not None and len(ys_bar):
             ts = self.problem.ts[: len(ys_bar)]
             firsts = [i for i, t in enumerate(ts) if i == 0 or t != ts[i - 1]]
             stops += [(ts[a], range(a, b)) for a, b in zip(firsts, [*firsts[1:], len(ts)], strict=True)]
@@ -164,7 +163,7 @@ class _Run:
     def _back(
         self, term: _AdjointTerm, settings: SolveSettings, state: State, span: tuple[float, float], first: float | None
     ) -> tuple[State, float]:
-        """Solve for the cotangents over a span without outputs; with them the largest step, to begin the next with."""
+        """Solve for the cotangents over a span without outputs; with them the step to begin the next with."""
         n = self.problem.y0.numel()
         size = rms_norm(state[:n]).item()
         if size == 0:
@@ -175,29 +174,39 @@ class _Run:
             raise SolveFailed(
                 f"adjoint solve of Interpolating from t = {span[0]:g} to {span[1]:g}: {solution.ending()}"
             )
-        return solution.y1, solution.records.dt.abs().max().item()
+        return solution.y1, _next_step(solution.records, settings)
+
+
+def _next_step(records: StepRecords, settings: SolveSettings) -> float:
+    """The largest step that would have met the tolerance; steps that end at a stop say little by themselves."""
+    steps, order = records.dt.abs(), settings.solver.error_order
+    if order is None:
+        return steps.max().item()
+    growth = 0.9 * records.error_ratio.double().cpu().clamp(min=1e-6) ** (-1 / order)
+    return (steps * growth).max().item()
 
 
 class _Solve(Function):
     """(y0, parameters) -> (y1, ys)."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, run: _Run, found: list[Solution], y0: State, *parameters: Tensor
-    ) -> tuple[State, States]:
+    def forward(ctx: Any, run: _Run, found: list[Solution], y0: State, *parameters: Tensor) -> tuple[State, States]:
         ctx.set_materialize_grads(False)
         solution = run.solve()
         # Not through `run`: a function that holds its own outputs is never freed.
         found.append(solution)
         ctx.run = run
-        ctx.save_for_backward(*parameters)
-        return solution.y1, solution.ys
+        ctx.save_for_backward(y0, *parameters)  # the start too, so that a change in place is noticed
+        return solution.y1.clone(), solution.ys  # a copy: the path holds the end itself, which would be a cycle
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, y_bar: Tensor | None, ys_bar: Tensor | None) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, y_bar: Tensor | None, ys_bar: Tensor | None) -> tuple[Any, ...]:
+        refuse_second_derivative("the gradient of the adjoint interpolating")
         term = ctx.run.problem.term
-        products = Products(term.fresh(), ctx.saved_tensors)
+        products = Products(term.fresh(), ctx.saved_tensors[1:])
+        before = term.n_evaluations
         (to_y0,), to_parameters = ctx.run.pull(products, y_bar, ys_bar)
-        term.n_replayed += products.term.n_evaluations
+        # Dense output may have evaluated the field for stages of its own.
+        for_outputs, term.n_evaluations = term.n_evaluations - before, before
+        term.n_replayed += products.term.n_evaluations + for_outputs
         return None, None, to_y0, *to_parameters

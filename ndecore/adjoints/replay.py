@@ -1,10 +1,11 @@
 """What adjoints share that evaluate the vector field again: its parameters, and vector-Jacobian products."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import get_gradient_edge
 
 from ndecore.errors import InputError
 from ndecore.integrate import Adjoint
@@ -19,7 +20,8 @@ def known_parameters(term: Term, adjoint: Adjoint) -> tuple[Tensor, ...]:
             f"parameters: got none for a vector field that is no nn.Module, and {type(adjoint).__name__} has to know "
             "them; allowed: every tensor that it depends on, `()` if there is none; or the adjoint tape"
         )
-    return tuple(parameter for parameter in term.parameters if parameter.requires_grad)
+    # Each once: a gradient that is handed out twice would be counted twice.
+    return tuple({id(each): each for each in term.parameters if each.requires_grad}.values())
 
 
 class Bars(NamedTuple):
@@ -41,26 +43,29 @@ class Products:
         self.term, self.parameters = term, tuple(parameters)
         self._is_checked = False
 
-    def check(self, slope: State, state: State) -> None:
-        """Raise `InputError` if f(t, state) depends on a leaf that is not known: its gradient would be lost. Once."""
+    def check(self, slope: State, *inputs: Tensor) -> None:
+        """Raise `InputError` if f(inputs) depends on a leaf that is not known: its gradient would be lost. Once."""
         if self._is_checked:
             return
         self._is_checked = True
-        known = {id(tensor) for tensor in (state, *self.parameters)}
-        waiting, seen = [slope.grad_fn], set()
+        if not slope.requires_grad:
+            return
+        # Edges and not tensors: a parameter may be computed from others, and the slope may be a leaf.
+        seen = {_edge(tensor) for tensor in (*inputs, *self.parameters) if tensor.requires_grad}
+        waiting = [_edge(slope)]
         while waiting:
-            node = waiting.pop()
-            if node is None or node in seen:
+            edge = waiting.pop()
+            if edge[0] is None or edge in seen:
                 continue
-            seen.add(node)
-            leaf = getattr(node, "variable", None)  # of the nodes that end a graph
-            if leaf is not None and id(leaf) not in known:
+            seen.add(edge)
+            leaf = getattr(edge[0], "variable", None)  # of the nodes that end a graph
+            if leaf is not None:
                 raise InputError(
                     f"parameters: the vector field depends on a tensor of shape {tuple(leaf.shape)} that is not among "
                     "them, or on what was computed from it, and its gradient would be lost; name with `parameters` "
                     "everything that the field depends on, or use the adjoint tape"
                 )
-            waiting.extend(before for before, _ in node.next_functions)
+            waiting.extend(edge[0].next_functions)
 
     def pull(
         self,
@@ -78,6 +83,12 @@ class Products:
         ones, bars = zip(*live, strict=True)
         found = torch.autograd.grad(ones, inputs, bars, retain_graph=retain_graph, allow_unused=True)
         return Bars(list(found[: len(states)]), list(found[len(states) :]))
+
+
+def _edge(tensor: Tensor) -> tuple[Any, int]:
+    """Where the gradient of a tensor goes."""
+    edge = get_gradient_edge(tensor)
+    return edge.node, edge.output_nr
 
 
 def add(left: Tensor | None, right: Tensor | None) -> Tensor | None:

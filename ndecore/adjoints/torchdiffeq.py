@@ -10,7 +10,7 @@ import torchdiffeq
 from torch import Tensor
 
 from ndecore.adjoints import TORCHDIFFEQ_ADAPTIVE, TORCHDIFFEQ_METHODS
-from ndecore.adjoints.replay import known_parameters
+from ndecore.adjoints.replay import Products, known_parameters
 from ndecore.errors import InputError
 from ndecore.integrate import Adjoint, Problem, SolveSettings
 from ndecore.solution import Solution, SolveStats, StepRecords
@@ -18,12 +18,13 @@ from ndecore.status import Status
 from ndecore.terms import ODETerm
 from ndecore.types import State, States
 
+_PER_STEP = 10  # evaluations that a step of a method which does not count them is taken to cost
 Integrator = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
 class Torchdiffeq(Adjoint):
-    """`torchdiffeq.odeint` and the tape through it: any of its methods, whatever solver and controller the settings name.
+    """`torchdiffeq.odeint` and the tape through it, by any of its methods; the settings' solver and controller rest.
 
     A black box in the sense of P2: it shows no error and no stiffness, so global penalties cannot use it and local ones
     can, by one step of the settings' solver. Records hold the accepted steps of its adaptive methods, estimates as NaN.
@@ -47,7 +48,7 @@ class Torchdiffeq(Adjoint):
         """Solve by `odeint`; see `Adjoint.solve`."""
         if self.method == "scipy_solver" and torch.is_grad_enabled():
             raise InputError(f"method: got {self.method!r}, which autograd cannot record, allowed: torchdiffeq_adjoint")
-        return _Box(problem, settings, self.method, self.step_size).solve(torchdiffeq.odeint, {})
+        return _Box(problem, settings, self).solve(torchdiffeq.odeint, {})
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,10 @@ class TorchdiffeqAdjoint(Adjoint):
 
     def solve(self, problem: Problem, settings: SolveSettings) -> Solution:
         """Solve by `odeint_adjoint`; see `Adjoint.solve`."""
-        box = _Box(problem, settings, self.method, self.step_size)
         if not torch.is_grad_enabled():
-            return box.solve(torchdiffeq.odeint, {})
+            return _Box(problem, settings, self).solve(torchdiffeq.odeint, {})
         parameters = known_parameters(problem.term, self)
+        box = _Box(problem, settings, self, Products(problem.term, parameters))
         return box.solve(torchdiffeq.odeint_adjoint, {"adjoint_params": parameters})
 
 
@@ -83,37 +84,66 @@ def _check(method: str, step_size: float | None) -> None:
 
 
 class _Field:
-    """The vector field with what torchdiffeq calls back."""
+    """The vector field as torchdiffeq sees it.
 
-    def __init__(self, term: ODETerm, is_adaptive: bool) -> None:
-        self.term = term
+    Args:
+        products: which know the parameters, where the continuous adjoint evaluates the field again.
+        most: evaluations after which the solve is given up, for a method that counts no steps.
+    """
+
+    def __init__(self, term: ODETerm, products: Products | None, most: float) -> None:
+        self.term, self.products, self.most = term, products, most
         self.is_solving = True
+        self.raised: AssertionError | None = None  # by the vector field itself
+        self.slope: Tensor | None = None  # the last one
         self.steps: list[tuple[Tensor, Tensor]] = []
         self.n_rejected = 0
         self.last: State | None = None
-        if is_adaptive:
-            self.callback_accept_step = self._accept
-            self.callback_reject_step = self._reject
 
     def __call__(self, t: Tensor, y: State) -> State:
-        if self.is_solving:
-            return self.term.at(t, y)
-        # The continuous adjoint evaluates the field again while it differentiates.
-        self.term.n_replayed += 1
-        return self.term.field(t, y)
+        if not self.is_solving:
+            self.term.n_replayed += 1
+            slope = self.term.field(t, y)
+            if self.products is not None and torch.is_grad_enabled():
+                self.products.check(slope, t, y)
+            return slope
+        if self.term.n_evaluations >= self.most:
+            raise _TooManyEvaluations
+        try:
+            slope = self.term.at(t, y)
+        except AssertionError as raised:
+            self.raised = raised
+            raise
+        self.slope = slope.detach()
+        return slope
 
-    def _accept(self, t: Tensor, y: State, dt: Tensor) -> None:
+
+class _WatchedField(_Field):
+    """With methods that torchdiffeq calls; bound ones as attributes would be a cycle that keeps the tape alive."""
+
+    def callback_accept_step(self, t: Tensor, y: State, dt: Tensor) -> None:
         self.steps.append((t.detach(), dt.detach()))
         self.last = y
 
-    def _reject(self, t: Tensor, y: State, dt: Tensor) -> None:
+    def callback_reject_step(self, t: Tensor, y: State, dt: Tensor) -> None:
         self.n_rejected += 1
+
+
+class _TooManyEvaluations(Exception):
+    pass
 
 
 class _Box:
     """One solve by torchdiffeq."""
 
-    def __init__(self, problem: Problem, settings: SolveSettings, method: str, step_size: float | None) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        settings: SolveSettings,
+        adjoint: "Torchdiffeq | TorchdiffeqAdjoint",
+        products: Products | None = None,
+    ) -> None:
+        method, step_size = adjoint.method, adjoint.step_size
         assert isinstance(problem.term, ODETerm), "torchdiffeq solves ordinary differential equations"
         self.problem, self.settings, self.method = problem, settings, method
         is_adaptive = method in TORCHDIFFEQ_ADAPTIVE
@@ -122,7 +152,9 @@ class _Box:
             self.options["max_num_steps"] = settings.max_steps
         elif step_size is not None and method != "scipy_solver":
             self.options["step_size"] = step_size
-        self.field = _Field(problem.term, is_adaptive)
+        counts_steps = is_adaptive or method != "scipy_solver"
+        most = math.inf if counts_steps else float(problem.term.n_evaluations + _PER_STEP * settings.max_steps)
+        self.field = (_WatchedField if is_adaptive else _Field)(problem.term, products, most)
         self.sign = -1.0 if problem.t1 < problem.t0 else 1.0  # it counts time upwards
 
     def solve(self, integrator: Integrator, more: Mapping[str, Any]) -> Solution:
@@ -156,11 +188,17 @@ class _Box:
                 found = integrator(
                     self.field, y0, ts, rtol=rtol, atol=atol, method=self.method, options=self.options, **more
                 )
+            except _TooManyEvaluations:
+                status = Status.MAX_STEPS
             except AssertionError as failure:  # how torchdiffeq tells that it cannot go on
-                status, last = _status_of(failure), self.field.last
+                if failure is self.field.raised:
+                    raise
+                status, last = self._status_of(failure), self.field.last
         is_finite = found.detach().isfinite().flatten(1).all(1).tolist()
         if not all(is_finite):
             status, found = Status.NON_FINITE, found[: max(1, is_finite.index(False))]
+        elif status is Status.SUCCESS and len(found) < len(times):  # how scipy tells the same
+            status = Status.STEP_UNDERFLOW
         return status, found, found[-1] if last is None else last
 
     def _records(self) -> StepRecords:
@@ -171,9 +209,9 @@ class _Box:
         unknown = self.problem.y0.new_full((len(times),), math.nan)
         return StepRecords(times[:, 0], self.sign * times[:, 1], unknown, unknown, unknown)
 
-
-def _status_of(failure: AssertionError) -> Status:
-    text = str(failure)
-    if "max_num_steps" in text:
-        return Status.MAX_STEPS
-    return Status.NON_FINITE if "non-finite" in text or "nan" in text else Status.STEP_UNDERFLOW
+    def _status_of(self, failure: AssertionError) -> Status:
+        text, slope = str(failure), self.field.slope
+        if "max_num_steps" in text:
+            return Status.MAX_STEPS
+        is_finite = slope is None or bool(slope.isfinite().all())
+        return Status.NON_FINITE if "non-finite" in text or not is_finite else Status.STEP_UNDERFLOW

@@ -9,6 +9,7 @@ import torch
 from ndecore.errors import InputError
 from ndecore.integrate import SolveSettings
 from ndecore.solution import Solution
+from ndecore.solvers.base import Solver
 from ndecore.terms import ODETerm
 from ndecore.types import PerStep, Scalar
 
@@ -30,6 +31,32 @@ class Regularizer(ABC):
     """A dimensionless penalty that makes a model cheaper to solve; its weight and schedule are the caller's."""
 
     needs_differentiable_records: ClassVar[bool]  # whether the solve must record error and stiffness with gradients
+    needs_error: ClassVar[bool] = False  # whether the solver must have an error estimate
+    needs_stiffness: ClassVar[bool] = False  # whether the solver must have a stiffness estimate
+
+    def check(self, settings: SolveSettings) -> None:
+        """Raise `InputError` if a solve with such settings cannot give the penalty what it needs."""
+        self.check_solver(settings.solver)
+        if self.needs_differentiable_records and not settings.adjoint.differentiates_records:
+            raise InputError(
+                f"regularizer: got {type(self).__name__} with {type(settings.adjoint).__name__}, which does not "
+                "differentiate the steps of the solve, allowed: a discrete adjoint (tape, checkpointed), or a local "
+                "penalty (local_unbiased)"
+            )
+
+    def check_solver(self, solver: Solver) -> None:
+        """Raise `InputError` if the solver does not estimate what the penalty looks at."""
+        lacking = ""
+        if self.needs_error and solver.error_order is None:
+            lacking = "error"
+        # Without two stages at one time every step's stiffness is recorded as 0, and so would the penalty be.
+        if self.needs_stiffness and not solver.tells_stiffness:
+            lacking = "stiffness"
+        if lacking:
+            raise InputError(
+                f"regularizer: got {type(self).__name__} with {type(solver).__name__}, which has no {lacking} "
+                "estimate, allowed: a solver that has one, such as tsit5; or another penalty"
+            )
 
     def sample_times(self, t0: float, t1: float, generator: torch.Generator) -> tuple[float, ...]:
         """Times at which the penalty wants to see the solution, drawn before the solve; none by default."""

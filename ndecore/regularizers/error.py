@@ -30,12 +30,14 @@ class GlobalError(Regularizer):
     weight_by_dt: bool = True
     scaled: bool = True
     needs_differentiable_records: ClassVar[bool] = True
+    needs_error: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_aggregation(self.agg)
 
     def penalty(self, context: PenaltyContext) -> Scalar:
-        """R_E of the solve; see the class."""
+        """R_E of the solve; see the class. Raise `InputError` if the solver has no error estimate."""
+        self.check_solver(context.settings.solver)
         records = context.solution.records
         values = records.error_ratio if self.scaled else records.error
         if self.weight_by_dt:

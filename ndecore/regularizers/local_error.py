@@ -9,6 +9,7 @@ from ndecore.controllers.initial_step import initial_step
 from ndecore.errors import InputError
 from ndecore.norms import sizes_of_step
 from ndecore.regularizers.base import PenaltyContext, Regularizer
+from ndecore.solvers.tsit5 import Tsit5
 from ndecore.types import Scalar
 
 
@@ -17,7 +18,9 @@ class LocalError(Regularizer):
     """R_E = E(t_reg) |dt_reg| of one fresh step at one random time, t_reg ~ U[t0, t1] drawn before the solve.
 
     The state u(t_reg) is the solve's dense output; the step starts from it with a new automatic step size, as a new
-    integrator on (t_reg, t1) would.
+    integrator on (t_reg, t1) would. The solve may be by any adjoint: it gives a state, and the step is made here. The
+    step is one of the solver that the settings name, or of Tsit5 where that one has no error estimate (P2's code takes
+    Tsit5 always).
 
     Gradient path: u(t_reg), dt and the first stage k1 are constants; the gradient reaches the parameters through
     stages 2 to s and the new state alone. There is none to the input. Costs s + 1 evaluations per training step (8
@@ -45,7 +48,8 @@ class LocalError(Regularizer):
         if len(context.times) != 1:
             raise InputError(f"LocalError: got {len(context.times)} times, allowed: the one that sample_times drew")
         settings, solution = context.settings, context.solution
-        solver, t = settings.solver, context.times[0]
+        solver = settings.solver if settings.solver.error_order is not None else Tsit5()
+        t = context.times[0]
         with torch.no_grad():
             u = solution.at(t).detach()
             k1 = solver.start(context.term, t, u)

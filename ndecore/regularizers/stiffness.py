@@ -31,12 +31,14 @@ class GlobalStiffness(Regularizer):
     weight_by_dt: bool = False
     scaled: bool = True
     needs_differentiable_records: ClassVar[bool] = True
+    needs_stiffness: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_aggregation(self.agg)
 
     def penalty(self, context: PenaltyContext) -> Scalar:
-        """R_S of the solve; see the class."""
+        """R_S of the solve; see the class. Raise `InputError` if the solver has no stiffness estimate."""
+        self.check_solver(context.settings.solver)
         values = context.solution.records.stiffness
         if self.scaled:
             values = values / context.settings.solver.stability_size

@@ -29,6 +29,7 @@ class Solver(ABC):
 
     order: ClassVar[int]  # global error of the solution is O(dt^order)
     error_order: ClassVar[int | None]  # the error estimate of one step is O(dt^error_order); None if there is none
+    tells_stiffness: ClassVar[bool]  # whether it has two stages at one time, from which stiffness is estimated
     stability_size: ClassVar[float]  # extent of the stability region along the negative real axis, dimensionless
     evaluations_per_step: ClassVar[int]  # of the vector field, the carry reused
     evaluations_per_output: ClassVar[int]  # further ones of a step in which outputs are asked for

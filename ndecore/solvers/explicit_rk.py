@@ -38,7 +38,8 @@ class RungeKuttaStep(StepResult):
     def differences(self) -> Differences:
         """The embedded error, dt sum_i (b_i - b~_i) k_i, and the stages that tell the stiffness.
 
-        An estimate e of lower order, where the method has one, damps the error E: E ||E|| / sqrt(||E||^2 + (0.1 ||e||)^2).
+        An estimate e of lower order, where the method has one, damps the error E:
+        E ||E|| / sqrt(||E||^2 + (0.1 ||e||)^2).
 
         Reference: Shampine (1977) for the stiffness, as P1 uses it on stages 6 and 7 of Tsit5; Hairer, Norsett, Wanner
         I, II.5 (10.17) for the damping, there in the tolerance-scaled norm.
@@ -59,6 +60,7 @@ class RungeKuttaStep(StepResult):
         if self._tableau.b_error is None:
             return None
         errors = self._close(self._of.errors).reading
+        assert errors is not None, "what is asked of `close` is read"
         if self._tableau.b_error_low is None:
             return errors.view(self._shape)
         error, lower = errors.unbind()
@@ -101,6 +103,7 @@ class ExplicitRungeKutta(Solver):
 
     def __init_subclass__(cls) -> None:
         cls.order = cls.tableau.order
+        cls.tells_stiffness = cls.tableau.stiffness_stages is not None
         cls.evaluations_per_step = cls.tableau.n_stages - 1
         cls.evaluations_per_output = len(cls.tableau.further_c)
 

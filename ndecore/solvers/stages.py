@@ -55,7 +55,7 @@ class Stages:
     def advance(self, i: int, argument: State, slope: State) -> State:
         """Take in slope i, which was evaluated at `argument`, and return the next argument."""
         if torch.is_grad_enabled() and (argument.requires_grad or slope.requires_grad):
-            return _Advance.apply(argument, slope, self, i)  # type: ignore[no-any-return, no-untyped-call]
+            return _Advance.apply(argument, slope, self, i)
         return self._advance(i, slope)
 
     def close(self, i: int, before: Tensor, slope: State, weights: Tensor | None = None) -> "Closed":
@@ -64,7 +64,7 @@ class Stages:
         `before` is what the slopes so far hang on: the argument of the last one, or the token before.
         """
         if torch.is_grad_enabled() and (before.requires_grad or slope.requires_grad):
-            return Closed(*_Close.apply(before, slope, self, i, weights))  # type: ignore[no-untyped-call]
+            return Closed(*_Close.apply(before, slope, self, i, weights))
         self._take(i, slope)
         return Closed(before, None if weights is None else self._read(weights, from_start=False))
 
@@ -77,7 +77,7 @@ class Stages:
             from_start: whether the combinations begin at y0.
         """
         if torch.is_grad_enabled() and token.requires_grad:
-            return _Read.apply(token, weights, from_start, self)  # type: ignore[no-any-return, no-untyped-call]
+            return _Read.apply(token, weights, from_start, self)
         return self._read(weights, from_start)
 
     def _take(self, i: int, slope: State) -> None:
@@ -207,13 +207,16 @@ class _Cotangents:
         rows = self.buffer[first:]
         return torch.addmm(rows[0], weights, rows, beta=0, alpha=self._step.dt).view(self._step.shape)
 
-    def to_start(self) -> Tensor:
+    def to_start(self) -> Tensor | None:
         """The cotangent of y0, after that of the first slope was asked for."""
         begins = [True] * self._n_arguments
         for reading in self._step.readings:
             begins += [reading.from_start] * len(reading.weights)
         if self._with_graph:
-            total = torch.stack([bar for row, bar in self._with_graph.items() if begins[row]]).sum(0)
+            live = [bar for row, bar in self._with_graph.items() if begins[row]]
+            if not live:
+                return None
+            total = torch.stack(live).sum(0)
         else:
             assert self.buffer is not None, "the first slope had a cotangent"
             total = self.buffer[: self._n_arguments].sum(0)
@@ -241,7 +244,7 @@ class _Advance(Function):
         return stages._advance(i, slope)
 
     @staticmethod
-    def backward(ctx: Any, cotangent: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, cotangent: Tensor | None) -> tuple[Tensor | None, ...]:
         step, i = ctx.step, ctx.i
         cotangents = step.this_pass()
         cotangents.receive(i, cotangent)
@@ -256,7 +259,7 @@ class _Close(Function):
     """`Stages.close`."""
 
     @staticmethod
-    def forward(
+    def forward(  # noqa: PLR0917 - torch's signature
         ctx: Any, before: Tensor, slope: Tensor, stages: Stages, i: int, weights: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         ctx.set_materialize_grads(False)
@@ -270,7 +273,7 @@ class _Close(Function):
         return token, stages._read(weights, from_start=False)
 
     @staticmethod
-    def backward(ctx: Any, token: None, cotangent: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, token: None, cotangent: Tensor | None) -> tuple[Tensor | None, ...]:
         cotangents = ctx.step.this_pass()
         cotangents.receive_all(ctx.row, cotangent)
         return None, cotangents.to_slope(ctx.i), None, None, None
@@ -288,6 +291,6 @@ class _Read(Function):
         return stages._read(weights, from_start)
 
     @staticmethod
-    def backward(ctx: Any, cotangent: Tensor | None) -> tuple[None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, cotangent: Tensor | None) -> tuple[None, ...]:
         ctx.step.this_pass().receive_all(ctx.row, cotangent)
         return None, None, None, None

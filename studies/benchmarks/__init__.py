@@ -1,5 +1,6 @@
 """What `nde-study bench` runs, by name; a module has a docstring, `configure(parser)` and `main(args)`."""
 
 BENCHMARKS = {
+    "solvers": "the solvers against torchdiffeq and torchode: time, evaluations, error, memory",
     "baseline": "one published penalty against the unregularized model, like for like",
 }

@@ -121,8 +121,7 @@ def precise(loss: Loss = of_end_and_outputs, times: tuple[float, ...] = (0.0, *O
 def off(found: Sequence[Tensor], exact: Sequence[Tensor]) -> float:
     """The largest relative error of a gradient."""
     errors = [
-        (left - right).norm().item() / max(right.norm().item(), 1e-9)
-        for left, right in zip(found, exact, strict=True)
+        (left - right).norm().item() / max(right.norm().item(), 1e-9) for left, right in zip(found, exact, strict=True)
     ]
     return max(errors)
 
@@ -173,11 +172,11 @@ def test_counts_do_not_depend_on_how_steps_are_differentiated(adjoint: str, aske
 HOW = [(name, IController()) for name in ADAPTIVE] + [(name, ConstantStep(0.17)) for name in SOLVERS]
 
 
-# The two stages of dop853 whose differences tell the stiffness are 1e-9 apart on these steps: few digits are left of them.
+# The two stages of dop853 whose differences tell the stiffness are 1e-9 apart on these steps: few digits are left.
 ROUNDING = dict.fromkeys(SOLVERS, 1e-10) | {"dop853": 1e-6}
 
 
-@pytest.mark.parametrize("tolerance", [1e-2, 1e-5])
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-4])
 @pytest.mark.parametrize(("method", "controller"), HOW, ids=lambda value: getattr(value, "step_size", value))
 def test_checkpointed_is_the_tape_errors_and_stiffness_included(
     method: str, controller: Controller, tolerance: float
@@ -209,17 +208,15 @@ def test_gradient_is_that_of_the_exact_solution_to_a_multiple_of_the_tolerance(
 
 @pytest.mark.parametrize("method", ADAPTIVE)
 def test_interpolating_follows_the_tolerance_with_every_adaptive_method(method: str) -> None:
-    found = differentiate(settings("interpolating", 1e-5, solver=SOLVERS[method]()))
-    assert off(found.gradients, precise().gradients) < ALLOWED * 1e-5
+    found = differentiate(settings("interpolating", 1e-4, solver=SOLVERS[method]()))
+    assert off(found.gradients, precise().gradients) < ALLOWED * 1e-4
 
 
 @pytest.mark.parametrize("method", [name for name in SOLVERS if name not in ADAPTIVE])
 def test_interpolating_takes_the_constant_steps_of_the_solve(method: str) -> None:
     errors = [
         off(
-            differentiate(
-                settings("interpolating", solver=SOLVERS[method](), controller=ConstantStep(size))
-            ).gradients,
+            differentiate(settings("interpolating", solver=SOLVERS[method](), controller=ConstantStep(size))).gradients,
             precise().gradients,
         )
         for size in (0.1, 0.025)
@@ -235,6 +232,11 @@ def test_gradient_of_a_loss_on_some_of_the_results_is_right(adjoint: str, loss: 
 
 def test_solve_without_outputs_has_the_gradient_of_its_end(adjoint: str) -> None:
     found = differentiate(settings(adjoint), of_end, (0.0, 2.0))
+    assert off(found.gradients, precise(of_end).gradients) < ALLOWED * 1e-6
+
+
+def test_loss_may_sum_over_no_outputs(adjoint: str) -> None:
+    found = differentiate(settings(adjoint), lambda solution: of_end(solution) + solution.ys.sum(), (0.0, 2.0))
     assert off(found.gradients, precise(of_end).gradients) < ALLOWED * 1e-6
 
 
@@ -331,7 +333,7 @@ def test_second_derivatives_are_refused_and_not_left_out(adjoint: str) -> None:
     end = solve(field, y0, 0.0, 2.0, settings=settings(adjoint)).check().y1
     # A linear loss, so that the cotangent itself needs no gradient; and another term, so that something does.
     (first,) = torch.autograd.grad(end.sum(), y0, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable|twice"):
+    with pytest.raises(InputError, match="create_graph"):
         (first.square().sum() + y0.sum()).backward()
 
 
@@ -439,7 +441,7 @@ def test_tape_finds_what_a_function_depends_on_by_itself(adjoint: str) -> None:
 
 
 FORGOTTEN = {
-    "used": lambda rate: growth(rate),
+    "used": growth,
     "computed before": lambda rate: growth(rate.exp()),
     "returned": lambda rate: lambda t, y: rate,
 }

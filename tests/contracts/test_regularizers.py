@@ -6,11 +6,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ndecore.adjoints import ADJOINTS
+from ndecore.controllers.constant import ConstantStep
+from ndecore.controllers.integral import IController
+from ndecore.errors import InputError
 from ndecore.integrate import SolveSettings
 from ndecore.models.time_mlp import TimeMLP
 from ndecore.regularizers import REGULARIZERS, SCHEDULES
 from ndecore.regularizers.base import PenaltyContext, Regularizer
+from ndecore.regularizers.none import NoRegularizer
 from ndecore.regularizers.schedules import Schedule
+from ndecore.solvers import SOLVERS
 from ndecore.solving import solve
 from ndecore.terms import ODETerm
 
@@ -32,13 +38,17 @@ def batch() -> Tensor:
 
 
 def solved(
-    regularizer: Regularizer, field: object, y0: Tensor, span: tuple[float, float] = (0.0, 1.0)
+    regularizer: Regularizer,
+    field: object,
+    y0: Tensor,
+    span: tuple[float, float] = (0.0, 1.0),
+    settings: SolveSettings = SETTINGS,
 ) -> PenaltyContext:
     term = ODETerm(field)
     times = regularizer.sample_times(*span, torch.Generator().manual_seed(2))
     asked = regularizer.needs_differentiable_records
-    solution = solve(term, y0, *span, settings=SETTINGS, ts=times, differentiable_records=asked).check()
-    return PenaltyContext(term, SETTINGS, solution, times)
+    solution = solve(term, y0, *span, settings=settings, ts=times, differentiable_records=asked).check()
+    return PenaltyContext(term, settings, solution, times)
 
 
 @pytest.mark.parametrize("span", [(0.0, 1.0), (1.0, -0.5)])
@@ -58,6 +68,30 @@ def test_penalty_is_positive_and_reaches_the_parameters(name: str) -> None:
     for parameter in field.parameters():
         assert parameter.grad is not None
         assert parameter.grad.isfinite().all()
+    assert sum(parameter.grad.norm() for parameter in field.parameters()) > 0
+
+
+@pytest.mark.parametrize("adjoint", list(ADJOINTS))
+@pytest.mark.parametrize("solver", list(SOLVERS))
+def test_penalty_is_positive_and_reaches_the_parameters_with_whatever_it_does_not_refuse(
+    regularizer: Regularizer, solver: str, adjoint: str
+) -> None:
+    method = SOLVERS[solver]()
+    controller = IController() if method.error_order is not None else ConstantStep(0.1)
+    settings = SolveSettings(method, controller, ADJOINTS[adjoint](), rtol=1e-3, atol=1e-3)
+    field = mlp()
+    try:
+        regularizer.check(settings)
+    except InputError:
+        with pytest.raises(InputError):
+            regularizer.penalty(solved(regularizer, field, batch(), settings=settings))
+        return
+    context = solved(regularizer, field, batch(), settings=settings)
+    penalty = regularizer.penalty(context)
+    if isinstance(regularizer, NoRegularizer):
+        return
+    assert penalty.item() > 0
+    (penalty + 0 * context.solution.y1.sum()).backward()
     assert sum(parameter.grad.norm() for parameter in field.parameters()) > 0
 
 

@@ -8,7 +8,7 @@ from search_spaces.presets import load_presets
 from search_spaces.shipped import load_space, shipped_spaces
 from studies.spec import load_spec, read_spec, shipped_studies
 
-ELSE = "learning_rate: 0.1, rtol: 1.0e-6, solver: tsit5, controller: i"
+ELSE = "learning_rate: 0.1, rtol: 1.0e-6, solver: tsit5, controller: i, adjoint: tape"
 # Sections A.2 to A.6 of the methods reference: what P1 and P2 print, and what their code does.
 PUBLISHED = {
     "vanilla": {"regularizer": "none"},

@@ -64,7 +64,7 @@ class ScriptedSolver(Solver):
     def scratch(self, y0: Tensor) -> None:
         return None
 
-    def step(
+    def step(  # noqa: PLR0917
         self, term: ODETerm, t0: float, dt: float, y0: Tensor, carry: Tensor, scratch: None = None
     ) -> ScriptedStep:
         self.attempts.append((t0, dt))

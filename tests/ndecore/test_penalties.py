@@ -7,14 +7,17 @@ import torch
 from initial_value_problems import TinyField
 from torch import Tensor
 
+from ndecore.controllers.constant import ConstantStep
 from ndecore.controllers.initial_step import initial_step
 from ndecore.errors import InputError
 from ndecore.integrate import SolveSettings
-from ndecore.regularizers.base import PenaltyContext, aggregate, check_aggregation
+from ndecore.regularizers.base import PenaltyContext, Regularizer, aggregate, check_aggregation
 from ndecore.regularizers.error import GlobalError
 from ndecore.regularizers.local_error import LocalError
 from ndecore.regularizers.schedules import Constant, Exponential
 from ndecore.regularizers.stiffness import GlobalStiffness
+from ndecore.solvers.bosh3 import Bosh3
+from ndecore.solvers.euler import Euler
 from ndecore.solvers.tsit5 import Tsit5
 from ndecore.solving import solve
 from ndecore.terms import ODETerm
@@ -54,6 +57,27 @@ def test_penalties_backwards_in_time_are_positive() -> None:
     solution = solve(term, start(), 1.0, 0.0, settings=SETTINGS, differentiable_records=True).check()
     for regularizer in (GlobalError(), GlobalStiffness(weight_by_dt=True)):
         assert regularizer.penalty(PenaltyContext(term, SETTINGS, solution)).item() > 0
+
+
+@pytest.mark.parametrize(
+    ("regularizer", "settings", "message"),
+    [
+        (
+            GlobalError(),
+            SolveSettings(Euler(), ConstantStep(0.1)),
+            "GlobalError with Euler, which has no error estimate",
+        ),
+        (GlobalStiffness(), SolveSettings(Bosh3()), "GlobalStiffness with Bosh3, which has no stiffness estimate"),
+    ],
+    ids=["error", "stiffness"],
+)
+def test_global_penalty_on_what_the_solver_does_not_estimate_is_refused(
+    regularizer: Regularizer, settings: SolveSettings, message: str
+) -> None:
+    term = ODETerm(TinyField())
+    solution = solve(term, start(), 0.0, 1.0, settings=settings, differentiable_records=True).check()
+    with pytest.raises(InputError, match=f"regularizer: got {message}, allowed: a solver that has one"):
+        regularizer.penalty(PenaltyContext(term, settings, solution))
 
 
 def test_aggregations_of_no_step_are_zero() -> None:
@@ -155,6 +179,17 @@ def test_local_penalty_costs_eight_evaluations_of_which_six_are_differentiated()
     LocalError().penalty(solved)
     assert solved.term.n_evaluations - before == 8
     assert solved.term.n_taped - taped == 6
+
+
+def test_local_step_is_of_tsit5_where_the_solver_has_no_error_estimate() -> None:
+    field, start_at = TinyField(), start()
+    term, settings = ODETerm(field), SolveSettings(Euler(), ConstantStep(0.1), rtol=SETTINGS.rtol, atol=SETTINGS.atol)
+    solution = solve(term, start_at, 0.0, 1.0, settings=settings, ts=(TIME,)).check()
+    solved = PenaltyContext(term, settings, solution, (TIME,))
+    expected = by_hand(field, LocalError(), *frozen(field, solved))
+    before = term.n_evaluations
+    torch.testing.assert_close(LocalError().penalty(solved), expected, rtol=1e-9, atol=0)
+    assert term.n_evaluations - before == 8
 
 
 def test_local_penalty_wants_the_time_that_it_drew() -> None:

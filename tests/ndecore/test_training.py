@@ -10,9 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ndecore.adjoints import ADJOINTS
+from ndecore.adjoints.torchdiffeq import Torchdiffeq
+from ndecore.controllers.constant import ConstantStep
+from ndecore.controllers.proportional_integral import PIController
 from ndecore.datasets.base import Split, Splits
 from ndecore.errors import SolveFailed, TrainingDiverged
-from ndecore.integrate import SolveSettings
+from ndecore.integrate import SolveSettings, Tape
 from ndecore.metrics import METRICS, EpochRecord
 from ndecore.models.classifier import NeuralODEClassifier
 from ndecore.models.time_mlp import TimeMLP
@@ -22,8 +26,11 @@ from ndecore.regularizers.local_error import LocalError
 from ndecore.regularizers.none import NoRegularizer
 from ndecore.regularizers.schedules import Constant, Exponential
 from ndecore.regularizers.stiffness import GlobalStiffness
+from ndecore.solvers.bosh3 import Bosh3
+from ndecore.solvers.dopri5 import Dopri5
+from ndecore.solvers.rk4 import RK4
 from ndecore.tasks.digits_node import DigitsNode
-from ndecore.training import TrainPlan, TrainState, train
+from ndecore.training import TrainPlan, TrainState, _reference_settings, train
 
 pytestmark = pytest.mark.usefixtures("threads_restored")
 
@@ -63,6 +70,10 @@ def plan(regularizer: Regularizer | None = None, epochs: int = 3, tolerance: flo
         schedule=Exponential(10.0, 1.0) if regularizer else Constant(0.0),
         **more,
     )
+
+
+def with_settings(given: TrainPlan, **more: object) -> TrainPlan:
+    return replace(given, settings=replace(given.settings, **more))
 
 
 def carry_out(given: TrainPlan, state: TrainState | None = None) -> list[EpochRecord]:
@@ -181,6 +192,96 @@ def test_work_is_evaluations_forward_and_differentiated(
     assert record.nfe_train == 2 + 6 * steps + extra_forward
     assert record.train_work == 2 * (record.nfe_train + 6 * record.accepted_train + extra_backward)  # two batches
     assert record.nfe == 2 + 6 * (record.accepted + record.rejected)  # no penalty at prediction
+
+
+@pytest.mark.parametrize("regularizer", [NoRegularizer(), LocalError()], ids=["none", "local"])
+@pytest.mark.parametrize("adjoint", list(ADJOINTS))
+def test_every_adjoint_trains_to_the_loss_of_the_tape(adjoint: str, regularizer: Regularizer) -> None:
+    chosen, tape = (with_settings(plan(regularizer, epochs=1), adjoint=ADJOINTS[name]()) for name in (adjoint, "tape"))
+    ((record,), (expected,)) = carry_out(chosen), carry_out(tape)
+    allowed = 1e-6 if adjoint in ("tape", "checkpointed") else 1e-3
+    assert record.train_loss == pytest.approx(expected.train_loss, rel=allowed)
+    assert record.solver_gap < 1e-3
+
+
+@pytest.mark.parametrize("regularizer", [GlobalError(), GlobalStiffness()], ids=["error", "stiffness"])
+def test_checkpointed_training_on_records_is_that_of_the_tape(regularizer: Regularizer) -> None:
+    # At a loose tolerance: at a tight one the error of a short step is rounding, which differs after the first update.
+    loose = plan(regularizer, epochs=1, tolerance=1e-2)
+    chosen, tape = (with_settings(loose, adjoint=ADJOINTS[name]()) for name in ("checkpointed", "tape"))
+    ((record,), (expected,)) = carry_out(chosen), carry_out(tape)
+    assert record.train_loss == pytest.approx(expected.train_loss, rel=1e-6)
+    assert record.penalty == pytest.approx(expected.penalty, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("regularizer", "of_penalty"), [(NoRegularizer(), 0), (LocalError(), 6)], ids=["none", "local"]
+)
+def test_work_of_checkpointed_is_forward_and_twice_what_is_made_again(
+    regularizer: Regularizer, of_penalty: int
+) -> None:
+    (record,) = carry_out(with_settings(plan(regularizer, epochs=1), adjoint=ADJOINTS["checkpointed"]()))
+    again = 1 + 6 * record.accepted_train
+    assert record.train_work == 2 * (record.nfe_train + of_penalty + 2 * again)  # two batches
+
+
+@pytest.mark.parametrize("adjoint", ["interpolating", "torchdiffeq_adjoint"])
+def test_work_of_continuous_adjoints_has_what_they_evaluate_on_the_way_back(adjoint: str) -> None:
+    seen: list[int] = []
+
+    class Counting(FewDigits):
+        def model(self, generator: torch.Generator) -> NeuralODEClassifier:
+            model = super().model(generator)
+            model.field.register_forward_hook(lambda field, given, slope: seen.append(1))
+            return model
+
+    given = with_settings(replace(plan(epochs=1), task=Counting()), adjoint=ADJOINTS[adjoint]())
+    state = TrainState(given)
+    calls: list[int] = []
+
+    def looking() -> float:
+        calls.append(len(seen))
+        return 0.0
+
+    (record,) = train(given, state, clock=looking)
+    in_updates = sum(end - begin for begin, end in zip(calls[:4:2], calls[1:4:2], strict=True))
+    again = in_updates - 2 * record.nfe_train
+    assert again > 0
+    assert record.train_work == 2 * record.nfe_train + 2 * again
+
+
+def test_work_of_a_closed_box_counts_all_that_is_on_its_tape_as_differentiated() -> None:
+    (record,) = carry_out(with_settings(plan(epochs=1), adjoint=Torchdiffeq()))
+    assert record.train_work == 2 * 2 * record.nfe_train
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"solver": RK4(), "controller": ConstantStep(0.1)},
+        {"solver": Dopri5(), "controller": ConstantStep(0.1)},
+        {"solver": Bosh3(), "controller": PIController()},
+        {"adjoint": Torchdiffeq("rk4", 0.1)},
+        {"solver": RK4(), "controller": ConstantStep(0.1), "adjoint": Torchdiffeq("rk4", 0.1)},
+    ],
+    ids=["rk4", "dopri5 by constant steps", "bosh3", "closed box", "closed box beside rk4"],
+)
+def test_solver_gap_is_measured_by_an_adaptive_method_of_high_order(more: dict[str, object]) -> None:
+    given = with_settings(plan(epochs=1), **more)
+    reference = _reference_settings(given.settings)
+    assert reference.controller.needs_error
+    assert reference.solver.order >= 5
+    assert reference.adjoint == Tape()
+    (record,) = carry_out(given)
+    assert 0 < record.solver_gap < 1e-2
+
+
+def test_solver_gap_keeps_an_adaptive_method_of_high_order() -> None:
+    settings = SolveSettings(
+        Dopri5(), PIController(), ADJOINTS["interpolating"](), rtol=1e-5, atol=1e-8, max_steps=9000
+    )
+    expected = replace(settings, adjoint=Tape(), rtol=1e-10, atol=1e-10)
+    assert _reference_settings(settings) == expected
 
 
 def test_weight_follows_the_schedule() -> None:

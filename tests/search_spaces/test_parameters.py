@@ -9,6 +9,9 @@ from search_spaces.parameters import PARAMETERS
 PASS_AND_FAIL = {
     "solver": ("tsit5", "rk45"),
     "controller": ("pi", "pid9"),
+    "adjoint": ("checkpointed", "backsolve"),
+    "method": ("dopri8", "tsit5"),
+    "step_size": (0.1, 0),
     "rtol": (1e-6, 0),
     "atol": (1, -1e-9),
     "max_steps": (1, 0),

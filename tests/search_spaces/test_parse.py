@@ -9,7 +9,7 @@ REGULARIZER = "regularizer: {choice: [none, error, stiffness]}\n"
 MALFORMED = {
     "no mapping": ("[rtol]", 1, "", '["rtol"]', "a mapping of parameters"),
     "nothing": ("", 1, "", "nothing", "a mapping of parameters"),
-    "unknown key": ("wieght: 1", 1, "wieght", "the unknown key 'wieght'", "solver, controller, rtol"),
+    "unknown key": ("wieght: 1", 1, "wieght", "the unknown key 'wieght'", "solver, controller, adjoint"),
     "a task is no parameter": ("task: digits_node", 1, "task", "the unknown key 'task'", "solver, controller"),
     "wrong type": ("epochs: twenty", 1, "epochs", "'twenty'", "a whole number >= 1"),
     "a flag as a number": ("scaled: 1", 1, "scaled", "1", "true or false"),

@@ -33,6 +33,27 @@ def test_baseline_compares_the_two_models_on_the_same_seeds_and_writes_both_repo
     assert "machine: " in report
 
 
+@pytest.mark.slow
+def test_solvers_are_raced_against_their_peers_and_the_reports_written(tmp_path) -> None:
+    assert main(["bench", "solvers", "--only", "W3a", "--rounds", "2", "-o", str(tmp_path)]) == 0
+    measured = json.loads((tmp_path / "solvers.json").read_text())
+    w3a = measured["workloads"]["W3a"]
+    assert all(len(times) == 2 for times in (*w3a["forward_ms"].values(), *w3a["backward_ms"].values()))
+    assert w3a["error"]["ndecore tsit5"] < w3a["error"]["torchdiffeq dopri5"] < 1e-3
+    adjoints = {each["adjoint"] for each in measured["memory"]}
+    assert adjoints == {"tape", "checkpointed", "interpolating", "torchdiffeq", "torchdiffeq_adjoint"}
+    report = (tmp_path / "solvers.md").read_text()
+    assert "| W3a | forward |" in report
+    assert "machine: " in report
+    assert (tmp_path / "solvers.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("only", ["W9", "w1"])
+def test_a_workload_that_there_is_not_is_refused(only: str, tmp_path, capsys) -> None:
+    assert main(["bench", "solvers", "--only", only, "-o", str(tmp_path)]) == 2
+    assert f"got '{only}', allowed: W1, W2, W3a, W3b, digits" in capsys.readouterr().err
+
+
 def test_an_output_folder_that_cannot_be_written_is_told_of_before_anything_is_measured(capsys) -> None:
     assert main(["bench", "baseline", "-o", "/proc/nope"]) == 2
     err = capsys.readouterr().err

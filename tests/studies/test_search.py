@@ -22,8 +22,8 @@ seed: {seed}
 """
 START = """
 start_from:
-  - {preset: vanilla, learning_rate: 0.1, rtol: 1e-4, controller: pi}
-  - {preset: er-code, learning_rate: 0.1, rtol: 1e-4, controller: i, momentum: 0.5}
+  - {preset: vanilla, learning_rate: 0.1, rtol: 1e-4, solver: bosh3, controller: pi, adjoint: interpolating}
+  - {preset: er-code, learning_rate: 0.1, rtol: 1e-4, solver: tsit5, controller: i, adjoint: tape, momentum: 0.5}
 """
 PLAIN_SPACE = """
 space:

@@ -12,7 +12,8 @@ from search_spaces.problems import SpecError
 from studies.spec import StudySpec, load_spec, read_spec
 
 HEAD = "name: s\ntask: digits_node\n"
-FREE = "learning_rate: 0.1, rtol: 1e-5, controller: i"  # what the shipped space leaves open whatever the regularizer
+# What the shipped space leaves open whatever the regularizer.
+FREE = "learning_rate: 0.1, rtol: 1e-5, solver: tsit5, controller: i, adjoint: tape"
 
 # Spec as written; then line, key, got and allowed of its one problem, by how each begins.
 MALFORMED = {
@@ -87,6 +88,55 @@ MALFORMED = {
         "no weight_end where regularizer is error and schedule is exponential",
         "a space or a fixed value that gives weight_end there",
     ),
+    "penalty on steps that the adjoint does not differentiate": (
+        HEAD + "fixed: {weight: 1}\nspace:\n  regularizer: {choice: [none, error]}\n  adjoint: interpolating",
+        4,
+        "space",
+        "adjoint interpolating where regularizer is error",
+        "adjoint: tape, checkpointed; or a local penalty",
+    ),
+    "penalty on an error that the solver does not estimate": (
+        HEAD + "space: {regularizer: error, weight: 1, solver: rk4, controller: constant, step_size: 0.1}",
+        3,
+        "space",
+        "solver rk4 where regularizer is error",
+        "solver: one that estimates the error, such as tsit5",
+    ),
+    "penalty on a stiffness that the solver does not estimate": (
+        HEAD + "space: {regularizer: stiffness, weight: 1, solver: {choice: [tsit5, bosh3]}}",
+        3,
+        "space",
+        "solver bosh3 where regularizer is stiffness",
+        "solver: one that estimates the stiffness, such as tsit5",
+    ),
+    "adaptive steps without an error estimate": (
+        HEAD + "space: {solver: {choice: [tsit5, midpoint]}, controller: pi}",
+        3,
+        "space",
+        "controller pi where solver is midpoint",
+        "controller: constant with a step_size",
+    ),
+    "no controller without an error estimate": (
+        HEAD + "space: {rtol: 1e-3}\nfixed: {solver: euler}",
+        3,
+        "space",
+        "no controller where solver is euler",
+        "controller: constant with a step_size",
+    ),
+    "constant steps of no size": (
+        HEAD + "space: {controller: {choice: [i, constant]}}",
+        3,
+        "space",
+        "no step_size where controller is constant",
+        "a space or a fixed value that gives step_size there",
+    ),
+    "start with constant steps of no size": (
+        HEAD + "space: {rtol: {float: [0.1, 1]}}\nstart_from: [{rtol: 0.5, controller: constant}]",
+        4,
+        "start_from[0].step_size",
+        "nothing",
+        "a value where controller is constant",
+    ),
     "fixed that is no mapping": (HEAD + "fixed: [1]", 3, "fixed", "[1]", "a mapping of parameters to values"),
     "fixed to what is not allowed": (HEAD + "fixed:\n  rtol: 0", 4, "fixed.rtol", "0", "a finite number > 0"),
     "unknown fixed key": (HEAD + "fixed:\n  tol: 1", 4, "fixed.tol", "the unknown key 'tol'", "solver, controller"),
@@ -108,7 +158,7 @@ MALFORMED = {
         "preset, label",
     ),
     "missing start value": (
-        HEAD + "start_from:\n  - {preset: vanilla, learning_rate: 0.1, controller: i}",
+        HEAD + "start_from:\n  - {preset: vanilla, learning_rate: 0.1, solver: tsit5, controller: i, adjoint: tape}",
         4,
         "start_from[0].rtol",
         "nothing",
@@ -118,7 +168,7 @@ MALFORMED = {
         HEAD
         + f"start_from:\n- {{preset: vanilla, {FREE}}}\n- preset: er-code\n  {FREE.replace(', ', chr(10) + '  ')}\n"
         "  weight: 0.5",
-        9,
+        11,
         "start_from[1].weight",
         "0.5",
         "a number from 1 to 1000",
@@ -230,6 +280,21 @@ def test_a_fixed_weight_serves_a_penalty_of_the_space():
     assert spec.space.settle({}) == {"regularizer": "error", "weight": 1.0}
 
 
+@pytest.mark.parametrize(
+    "space",
+    [
+        "{solver: rk4, controller: constant, step_size: 0.1}",
+        "{solver: [{fixed: tsit5, when: {controller: pi}}, {fixed: euler, when: {controller: constant}}], "
+        "controller: {choice: [pi, constant]}, step_size: {fixed: 0.1, when: {controller: constant}}}",
+        "{regularizer: stiffness, weight: 1, solver: rk4, controller: constant, step_size: 0.1, adjoint: checkpointed}",
+        "{regularizer: local_unbiased, weight: 1, solver: euler, controller: constant, step_size: 0.1}",
+        "{regularizer: local_unbiased, weight: 1, adjoint: torchdiffeq, method: rk4, step_size: 0.1}",
+    ],
+)
+def test_a_space_of_what_works_together_is_let_through(space):
+    assert spec_of(HEAD + f"space: {space}").space.dimensions
+
+
 def test_a_start_config_is_the_preset_under_the_entrys_own_keys_and_what_is_fixed():
     spec = spec_of(HEAD + f"fixed: {{epochs: 3}}\nstart_from: [{{preset: er-code, {FREE}, weight: 50, momentum: 0.5}}]")
     (start,) = spec.start
@@ -237,7 +302,8 @@ def test_a_start_config_is_the_preset_under_the_entrys_own_keys_and_what_is_fixe
     assert start.config == {
         "regularizer": "error", "agg": "mean", "weight_by_dt": True, "scaled": True,
         "schedule": "exponential", "weight": 50.0, "weight_end": 10.0,
-        "learning_rate": 0.1, "rtol": 1e-5, "controller": "i", "solver": "tsit5", "epochs": 3, "momentum": 0.5,
+        "learning_rate": 0.1, "rtol": 1e-5, "controller": "i", "solver": "tsit5", "adjoint": "tape",
+        "epochs": 3, "momentum": 0.5,
     }  # fmt: skip
 
 
