@@ -98,7 +98,8 @@ class _Field:
         self.slope: Tensor | None = None  # the last one
         self.steps: list[tuple[Tensor, Tensor]] = []
         self.n_rejected = 0
-        self.last: State | None = None
+        self.last: State | None = None  # where the last attempt began,
+        self.n_before_last = 0  # and the accepted steps up to there
 
     def __call__(self, t: Tensor, y: State) -> State:
         if not self.is_solving:
@@ -123,7 +124,10 @@ class _WatchedField(_Field):
 
     def callback_accept_step(self, t: Tensor, y: State, dt: Tensor) -> None:
         self.steps.append((t.detach(), dt.detach()))
-        self.last = y
+
+    def callback_step(self, t: Tensor, y: State, dt: Tensor) -> None:
+        # Where the next attempt begins; `callback_accept_step` is told where the accepted one began.
+        self.last, self.n_before_last = y, len(self.steps)
 
     def callback_reject_step(self, t: Tensor, y: State, dt: Tensor) -> None:
         self.n_rejected += 1
@@ -194,6 +198,7 @@ class _Box:
                 if failure is self.field.raised:
                     raise
                 status, last = self._status_of(failure), self.field.last
+                del self.field.steps[self.field.n_before_last :]
         is_finite = found.detach().isfinite().flatten(1).all(1).tolist()
         if not all(is_finite):
             status, found = Status.NON_FINITE, found[: max(1, is_finite.index(False))]

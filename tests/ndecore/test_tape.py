@@ -83,9 +83,8 @@ def test_end_and_outputs_have_exact_second_derivatives(method: str) -> None:
 def test_second_derivatives_of_records_are_refused(record: str) -> None:
     y0, *parameters = inputs()
     records = replayed("tsit5", (1.0, 0.6, 1.4), y0, *parameters).records
-    first = torch.autograd.grad(getattr(records, record).sum(), [y0, *parameters], create_graph=True)
-    with pytest.raises(InputError, match="create_graph"):
-        torch.autograd.grad(sum(bar.square().sum() for bar in first), y0)
+    with pytest.raises(InputError, match="create_graph: got true"):
+        torch.autograd.grad(getattr(records, record).sum(), [y0, *parameters], create_graph=True)
 
 
 def test_second_derivative_of_the_logistic_equation_is_its_own() -> None:

@@ -22,8 +22,8 @@ from ndecore.terms import ODETerm
 KINDS = (Torchdiffeq, TorchdiffeqAdjoint)
 FIXED = [name for name in TORCHDIFFEQ_METHODS if name not in (*TORCHDIFFEQ_ADAPTIVE, "scipy_solver")]
 # Of order 12 from the 12th step on, so that it is stable at next to no step.
-STEP_SIZES = dict.fromkeys(FIXED, 0.02) | {"explicit_adams": 0.001}
-ACCURACIES = dict.fromkeys(TORCHDIFFEQ_METHODS, 2e-4) | {"euler": 0.05, "fehlberg2": 1e-3}
+STEP_SIZES = dict.fromkeys(FIXED, 0.05) | {"explicit_adams": 0.001}
+ACCURACIES = dict.fromkeys(TORCHDIFFEQ_METHODS, 5e-4) | {"euler": 0.05, "fehlberg2": 5e-3, "bosh3": 1e-3}
 OUTPUTS = (0.0, 0.5, 0.5, 1.2, 2.0)
 
 
@@ -39,7 +39,7 @@ def method_of(kind: type[Adjoint], name: str) -> Adjoint:
     return kind(name, STEP_SIZES.get(name))
 
 
-def solved(adjoint: Adjoint, times: tuple[float, ...] = (0.0, *OUTPUTS, 2.0), tolerance: float = 1e-6) -> Solution:
+def solved(adjoint: Adjoint, times: tuple[float, ...] = (0.0, *OUTPUTS, 2.0), tolerance: float = 1e-5) -> Solution:
     settings, (t0, *ts, t1) = SolveSettings(adjoint=adjoint, rtol=tolerance, atol=tolerance), times
     return solve(forced, start(), t0, t1, settings=settings, ts=ts, parameters=())
 
@@ -48,10 +48,13 @@ def test_registry_holds_both() -> None:
     assert [ADJOINTS["torchdiffeq"], ADJOINTS["torchdiffeq_adjoint"]] == list(KINDS)
 
 
-@pytest.mark.parametrize("name", TORCHDIFFEQ_METHODS)
-@pytest.mark.parametrize("kind", KINDS)
+CASES = [(kind, name) for kind in KINDS for name in TORCHDIFFEQ_METHODS]
+DIFFERENTIATED = [case for case in CASES if case != (Torchdiffeq, "scipy_solver") and case[1] != "explicit_adams"]
+
+
+@pytest.mark.parametrize(("kind", "name"), CASES)
 def test_every_method_solves_to_its_accuracy(kind: type[Adjoint], name: str) -> None:
-    ours = solved(ADJOINTS["tape"](), tolerance=1e-10).check()
+    ours = solved(ADJOINTS["tape"](), tolerance=1e-8).check()
     with torch.no_grad():
         theirs = solved(method_of(kind, name)).check()
     for left, right in ((theirs.y1, ours.y1), (theirs.ys, ours.ys)):
@@ -60,15 +63,10 @@ def test_every_method_solves_to_its_accuracy(kind: type[Adjoint], name: str) -> 
     assert (theirs.stats.n_accepted > 0) == (name in TORCHDIFFEQ_ADAPTIVE)
 
 
-METHODS = [
-    (kind, name) for kind in KINDS for name in TORCHDIFFEQ_METHODS if (kind, name) != (Torchdiffeq, "scipy_solver")
-]
-
-
-@pytest.mark.parametrize(("kind", "name"), [each for each in METHODS if each[1] != "explicit_adams"])
+@pytest.mark.parametrize(("kind", "name"), DIFFERENTIATED)
 def test_every_method_has_a_gradient_of_its_accuracy(kind: type[Adjoint], name: str) -> None:
     bars = []
-    for adjoint, tolerance in ((method_of(kind, name), 1e-5), (ADJOINTS["tape"](), 1e-10)):
+    for adjoint, tolerance in ((method_of(kind, name), 1e-4), (ADJOINTS["tape"](), 1e-8)):
         y0 = start()
         settings = SolveSettings(adjoint=adjoint, rtol=tolerance, atol=tolerance)
         solution = solve(forced, y0, 0.0, 2.0, settings=settings, ts=OUTPUTS, parameters=()).check()
@@ -76,10 +74,10 @@ def test_every_method_has_a_gradient_of_its_accuracy(kind: type[Adjoint], name: 
     torch.testing.assert_close(*bars, rtol=0, atol=20 * ACCURACIES[name])
 
 
-@pytest.mark.parametrize("name", TORCHDIFFEQ_METHODS)
-def test_every_method_runs_backwards_in_time(name: str) -> None:
+@pytest.mark.parametrize("name", [*TORCHDIFFEQ_ADAPTIVE, "rk4", "implicit_adams", "scipy_solver"])
+def test_method_runs_backwards_in_time(name: str) -> None:
     times = (2.0, *OUTPUTS[::-1], 0.0)
-    ours = solved(ADJOINTS["tape"](), times, 1e-10).check()
+    ours = solved(ADJOINTS["tape"](), times, 1e-8).check()
     with torch.no_grad():
         theirs = solved(method_of(TorchdiffeqAdjoint, name), times).check()
     torch.testing.assert_close(theirs.ys, ours.ys.detach(), rtol=0, atol=ACCURACIES[name])
