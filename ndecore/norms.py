@@ -99,9 +99,11 @@ class StepSizes(NamedTuple):
         return safe_ratio(self.slopes, self.arguments)
 
 
-@torch.no_grad()
 def step_sizes(differences: Differences, y0: State, y1: State, rtol: float, atol: float) -> Tensor:
     """The five fields of `StepSizes` as one tensor [5], so that one look from the host reads them all. No gradient."""
+    if torch.is_grad_enabled():  # asked, since the context costs as much as a kernel
+        with torch.no_grad():
+            return step_sizes(differences, y0, y1, rtol, atol)
     scaled = slopes = arguments = None
     if differences.error is not None:
         scaled = differences.error / tolerance_scale(y0, y1, rtol, atol)

@@ -28,10 +28,11 @@ class RungeKuttaStep(StepResult):
         self._told: list[tuple[State, State]] = []  # argument and slope of the stages that tell the stiffness
         self._tokens: dict[tuple[bool, bool], Tensor] = {}
         argument, slope = y0, carry
+        advance, telling = self._stages.advance, tableau.stiffness_stages or ()
         for i, node in enumerate(tableau.c[1:], 1):
-            argument = self._stages.advance(i - 1, argument, slope)
+            argument = advance(i - 1, argument, slope)
             slope = term(t0 + node * dt, argument)
-            if tableau.stiffness_stages and i in tableau.stiffness_stages:
+            if i in telling:
                 self._told.append((argument, slope))
         self.y1, self.carry = argument, slope
 

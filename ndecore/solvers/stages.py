@@ -50,7 +50,6 @@ class Stages:
         self._scratch, self._dt = scratch, dt
         self._shape, self._y0 = y0.shape, y0.detach().reshape(-1)
         self._n_taken = 0
-        self._backwards = _Backwards(scratch.coefficients, dt, y0.shape, scratch.pool)
 
     def advance(self, i: int, argument: State, slope: State) -> State:
         """Take in slope i, which was evaluated at `argument`, and return the next argument."""
@@ -79,6 +78,11 @@ class Stages:
         if torch.is_grad_enabled() and token.requires_grad:
             return _Read.apply(token, weights, from_start, self)
         return self._read(weights, from_start)
+
+    @cached_property
+    def backwards(self) -> "_Backwards":
+        """What the way back needs, if there is one."""
+        return _Backwards(self._scratch.coefficients, self._dt, self._shape, self._scratch.pool)
 
     def _take(self, i: int, slope: State) -> None:
         self._scratch.rows[i].copy_(slope)
@@ -240,7 +244,7 @@ class _Advance(Function):
     @staticmethod
     def forward(ctx: Any, argument: Tensor, slope: Tensor, stages: Stages, i: int) -> Tensor:
         ctx.set_materialize_grads(False)
-        ctx.step, ctx.i = stages._backwards, i
+        ctx.step, ctx.i = stages.backwards, i
         return stages._advance(i, slope)
 
     @staticmethod
@@ -263,7 +267,7 @@ class _Close(Function):
         ctx: Any, before: Tensor, slope: Tensor, stages: Stages, i: int, weights: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         ctx.set_materialize_grads(False)
-        step = ctx.step = stages._backwards
+        step = ctx.step = stages.backwards
         ctx.i, ctx.row = i, step.n_rows
         stages._take(i, slope)
         token = slope.new_empty(0)
@@ -285,7 +289,7 @@ class _Read(Function):
     @staticmethod
     def forward(ctx: Any, token: Tensor, weights: Tensor, from_start: bool, stages: Stages) -> Tensor:
         ctx.set_materialize_grads(False)
-        step = ctx.step = stages._backwards
+        step = ctx.step = stages.backwards
         ctx.row = step.n_rows
         step.readings.append(_Reading(weights, from_start))
         return stages._read(weights, from_start)
