@@ -28,10 +28,10 @@ class Interpolating(Adjoint):
 
     y(t) is the dense output of the forward solve: it is not integrated again, which costs nothing and is as stable as
     the solve itself. Method, controller and tolerances are those of the solve (Bosh3 where outputs are four times as
-    many as its steps); the integral for the parameters is
-    carried along outside the error control, and the tolerance is relative to the size of the cotangent, since the
-    equation is linear in it. The gradient is that of the exact solution to a multiple of the tolerance, not that of the
-    steps taken, so error and stiffness have none. Memory: the stages of each accepted step.
+    many as its steps); the integral for the parameters is carried along outside the error control, and the tolerance is
+    relative to the size of the cotangent, since the equation is linear in it. The gradient is that of the exact
+    solution to a multiple of the tolerance, not that of the steps taken, so error and stiffness have none. Memory: of
+    each accepted step its stages and four states more.
 
     Reference: P2, section on sensitivity algorithms (InterpolatingAdjoint); Chen et al., Neural ordinary differential
     equations, NeurIPS 2018, for the equation; Kidger et al., "Hey, that's not an ODE", ICML 2021, for control.

@@ -66,8 +66,9 @@ class RungeKuttaStep(StepResult):
             return errors.view(self._shape)
         error, lower = errors.unbind()
         # A norm of two norms: unlike `hypot` it has a gradient where both are 0.
-        size, damped = rms_norm(error), torch.stack([rms_norm(error), _DAMPING * rms_norm(lower)])
-        return (error * safe_ratio(size, torch.linalg.vector_norm(damped))).view(self._shape)
+        size = rms_norm(error)
+        damped = torch.linalg.vector_norm(torch.stack([size, _DAMPING * rms_norm(lower)]))
+        return (error * safe_ratio(size, damped)).view(self._shape)
 
     def _close(self, weights: Tensor | None = None) -> Closed:
         """The token of the step's own stages, and a reading of them."""
