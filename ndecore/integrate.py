@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -21,6 +21,8 @@ from ndecore.status import Status
 from ndecore.terms import Term
 from ndecore.types import State, States
 
+Watch: TypeAlias = Callable[[float, State], None]  # (t, y) where an accepted step began
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -33,6 +35,7 @@ class Problem:
     ts: tuple[float, ...] = ()  # output times, sorted from t0 to t1
     differentiable_records: bool = False
     n_controlled: int | None = None  # leading elements of the flattened state whose error is controlled; all if None
+    watch: Watch | None = None  # is told where each accepted step began
     first_step: float | None = None  # the automatic one if None
 
     def outputs_at_start(self) -> range:
@@ -44,6 +47,12 @@ class Adjoint(ABC):
     """How a solve is differentiated."""
 
     differentiates_records: ClassVar[bool]  # whether error and stiffness can carry gradients
+    tapes_states: ClassVar[bool]  # whether the states that a watch is told carry gradients
+
+    @property
+    def tells_steps(self) -> bool:
+        """Whether a watch is told of accepted steps."""
+        return True
 
     @abstractmethod
     def solve(self, problem: Problem, settings: "SolveSettings") -> Solution:
@@ -59,6 +68,7 @@ class Tape(Adjoint):
     """
 
     differentiates_records: ClassVar[bool] = True
+    tapes_states: ClassVar[bool] = True
 
     def solve(self, problem: Problem, settings: "SolveSettings") -> Solution:
         """Run the loop; see `Adjoint.solve`."""
@@ -238,6 +248,8 @@ class _Run:
 
     def _accept(self, accepted: Accepted, attempt: _Attempt, t_next: float) -> None:
         self.watch(accepted)
+        if self.problem.watch is not None:
+            self.problem.watch(self.t, self.y)
         if accepted.inside:
             self.saved.append(accepted.step.interpolate([self.problem.ts[i] for i in accepted.inside]))
         if accepted.at_end:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from ndecore.errors import InputError, SolveFailed
 from ndecore.states import map_tensors, tensors_of
 from ndecore.status import Status
@@ -25,7 +27,8 @@ class StepRecords:
 class SolveStats:
     """Counts of one solve."""
 
-    n_evaluations: int  # of the vector field: NFE, rejected steps and the initial-step probe included
+    n_evaluations: int  # of the vector field: NFE, rejected steps and the initial-step probe included, not those that
+    # a running cost makes for itself
     n_differentiated: int  # of those, the evaluations on which y1 and differentiable records depend
     n_accepted: int
     n_rejected: int
@@ -43,6 +46,7 @@ class Solution:
     records: StepRecords
     stats: SolveStats
     status: Status
+    costs: Tensor | None = None  # [n_costs], the integral of the running cost over |dt|, if one was asked for
 
     def at(self, t: float) -> StateTree:
         """The state at the requested time `t`; raise `InputError` for another time or one that was not reached."""

@@ -29,6 +29,7 @@ class Checkpointed(Adjoint):
     """
 
     differentiates_records: ClassVar[bool] = True
+    tapes_states: ClassVar[bool] = False
 
     def solve(self, problem: Problem, settings: SolveSettings) -> Solution:
         """Solve without a tape and remember the steps; see `Adjoint.solve`."""
@@ -147,5 +148,5 @@ class _Solve(Function):
         term = ctx.run.problem.term
         products = Products(term.fresh(), ctx.saved_tensors[1:])
         (to_y0,), to_parameters = ctx.run.pull(products, y_bar, ys_bar, sizes_bar)
-        term.n_replayed += products.term.n_evaluations
+        term.counts.n_replayed += products.term.n_evaluations
         return None, None, to_y0, *to_parameters
