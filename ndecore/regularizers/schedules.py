@@ -28,9 +28,9 @@ class Moment(NamedTuple):
     n_steps: int  # in all
     seen: Seen | None = None  # None before the first step
 
-    def progress(self, per: str) -> float:
+    def progress(self, pace: str) -> float:
         """The part of the training that is done, from 0 to below 1; by "epoch" it waits for the end of one."""
-        return self.step / self.n_steps if per == "step" else self.epoch / self.n_epochs
+        return self.step / self.n_steps if pace == "step" else self.epoch / self.n_epochs
 
 
 class Schedule(ABC):
@@ -46,9 +46,9 @@ def _check(name: str, value: float, least: str, is_allowed: bool) -> None:
         raise InputError(f"{name}: got {value!r}, allowed: a finite number {least}")
 
 
-def _check_pace(per: str) -> None:
-    if per not in _PACES:
-        raise InputError(f"per: got {per!r}, allowed: {', '.join(_PACES)}")
+def _check_pace(pace: str) -> None:
+    if pace not in _PACES:
+        raise InputError(f"pace: got {pace!r}, allowed: {', '.join(_PACES)}")
 
 
 @dataclass(frozen=True)
@@ -74,23 +74,23 @@ class Exponential(Schedule):
     Args:
         weight: at first.
         weight_end: at the end.
-        per: let it change with every "epoch" (P1) or with every "step" (P2).
+        pace: let it change with every "epoch" (P1) or with every "step" (P2).
 
     Reference: P1, coefficient annealing; `experiments/mnist_node.jl`. P2, `experiments/src/utils.jl`.
     """
 
     weight: float
     weight_end: float
-    per: Literal["epoch", "step"] = "epoch"
+    pace: Literal["epoch", "step"] = "epoch"
 
     def __post_init__(self) -> None:
         _check("weight", self.weight, "> 0 with an exponential schedule", 0 < self.weight < math.inf)
         _check("weight_end", self.weight_end, "> 0", 0 < self.weight_end < math.inf)
-        _check_pace(self.per)
+        _check_pace(self.pace)
 
     def __call__(self, moment: Moment) -> float:
         """The weight now."""
-        ratio: float = (self.weight_end / self.weight) ** moment.progress(self.per)
+        ratio: float = (self.weight_end / self.weight) ** moment.progress(self.pace)
         return self.weight * ratio
 
 
@@ -101,21 +101,21 @@ class Linear(Schedule):
     Args:
         weight: at first.
         weight_end: at the end; the last one is one difference short of it.
-        per: let it change with every "epoch" or with every "step".
+        pace: let it change with every "epoch" or with every "step".
     """
 
     weight: float
     weight_end: float
-    per: Literal["epoch", "step"] = "epoch"
+    pace: Literal["epoch", "step"] = "epoch"
 
     def __post_init__(self) -> None:
         _check("weight", self.weight, ">= 0", 0 <= self.weight < math.inf)
         _check("weight_end", self.weight_end, "> 0", 0 < self.weight_end < math.inf)
-        _check_pace(self.per)
+        _check_pace(self.pace)
 
     def __call__(self, moment: Moment) -> float:
         """The weight now."""
-        return self.weight + (self.weight_end - self.weight) * moment.progress(self.per)
+        return self.weight + (self.weight_end - self.weight) * moment.progress(self.pace)
 
 
 @dataclass(frozen=True)
@@ -125,22 +125,22 @@ class WarmUp(Schedule):
     Args:
         weight: after the warm-up.
         warmup: part of the training, 0 < x <= 1.
-        per: let it change with every "epoch" or with every "step".
+        pace: let it change with every "epoch" or with every "step".
     """
 
     weight: float
     warmup: float = 0.2
-    per: Literal["epoch", "step"] = "step"
+    pace: Literal["epoch", "step"] = "step"
 
     def __post_init__(self) -> None:
         _check("weight", self.weight, ">= 0", 0 <= self.weight < math.inf)
         if not 0 < self.warmup <= 1:
             raise InputError(f"warmup: got {self.warmup!r}, allowed: a number 0 < x <= 1")
-        _check_pace(self.per)
+        _check_pace(self.pace)
 
     def __call__(self, moment: Moment) -> float:
         """The weight now."""
-        return self.weight * min(1.0, moment.progress(self.per) / self.warmup)
+        return self.weight * min(1.0, moment.progress(self.pace) / self.warmup)
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class DualAscent(Schedule):
     Args:
         weight: at first, > 0.
         budget: of m, > 0.
-        of: "nfe" (evaluations of one training solve) or "penalty" (dimensionless).
+        budget_of: "nfe" (evaluations of one training solve) or "penalty" (dimensionless).
         gain: of one step, dimensionless; larger is faster and less steady.
 
     Reference: Arrow, Hurwicz, Uzawa, Studies in linear and non-linear programming (1958), for the ascent; Kivinen,
@@ -163,22 +163,25 @@ class DualAscent(Schedule):
 
     weight: float
     budget: float
-    of: Literal["nfe", "penalty"] = "nfe"
+    budget_of: Literal["nfe", "penalty"] = "nfe"
     gain: float = 0.05
     bounds: ClassVar[tuple[float, float]] = (1e-12, 1e12)  # where the weight is kept: beyond it does nothing, or all
+    largest: ClassVar[float] = 1e3  # m / budget that counts in one step, and its inverse the least
 
     def __post_init__(self) -> None:
         _check("weight", self.weight, "> 0 with dual ascent", 0 < self.weight < math.inf)
         _check("budget", self.budget, "> 0", 0 < self.budget < math.inf)
         _check("gain", self.gain, "> 0", 0 < self.gain < math.inf)
-        if self.of not in _BUDGETS:
-            raise InputError(f"of: got {self.of!r}, allowed: {', '.join(_BUDGETS)}")
+        if self.budget_of not in _BUDGETS:
+            raise InputError(f"budget_of: got {self.budget_of!r}, allowed: {', '.join(_BUDGETS)}")
 
     def __call__(self, moment: Moment) -> float:
         """The weight now."""
         if moment.seen is None:
             return self.weight
         least, most = self.bounds
-        measured = getattr(moment.seen, self.of)
+        measured = getattr(moment.seen, self.budget_of)
         ratio = measured / self.budget if math.isfinite(measured) else 1.0
-        return min(most, max(least, moment.seen.weight * ratio**self.gain))
+        # One odd step, such as one whose penalty is 0, must not throw away what the steps before have found.
+        step = self.gain * math.log(min(self.largest, max(1 / self.largest, ratio)))
+        return min(most, max(least, moment.seen.weight * math.exp(min(step, math.log(most / least)))))
