@@ -13,7 +13,7 @@ from ndecore.controllers.base import Controller
 from ndecore.controllers.initial_step import initial_step
 from ndecore.controllers.integral import IController
 from ndecore.errors import InputError
-from ndecore.norms import Differences, Pair, SizeTape, StepSizes, step_sizes
+from ndecore.norms import Measured, SizeTape, StepSizes, step_sizes
 from ndecore.solution import Solution, SolveStats, StepRecords
 from ndecore.solvers.base import Solver, StepResult
 from ndecore.solvers.tsit5 import Tsit5
@@ -41,6 +41,15 @@ class Problem:
     def outputs_at_start(self) -> range:
         """The outputs at t0, by number."""
         return range(sum(1 for t in self.ts if t == self.t0))
+
+    @property
+    def n_sized(self) -> int:
+        """The elements over which sizes are taken."""
+        return self.n_controlled or self.y0.numel()
+
+    def controlled(self, step: Measured) -> Measured:
+        """What a step left, of the elements whose error is controlled; the step itself if that is all of them."""
+        return step if self.n_controlled is None else step.head(self.n_controlled)
 
 
 class Adjoint(ABC):
@@ -138,7 +147,7 @@ def integrate(
 class _Attempt(NamedTuple):
     """What one attempted step left."""
 
-    differences: Differences
+    controlled: Measured
     sizes: Tensor  # [5], see `StepSizes`
     values: list[float]  # the same on the host
     ratio: float  # error ratio; infinite where the step or its new state is not finite
@@ -153,7 +162,7 @@ class _Run:
         self.problem, self.settings, self.watch, self.scratch = problem, settings, watch, scratch
         self.t, self.y = problem.t0, problem.y0
         self.differentiable = problem.differentiable_records and torch.is_grad_enabled()
-        self.n_sized = problem.n_controlled or self.y.numel()
+        self.n_sized = problem.n_sized
         self.evaluations_before = problem.term.n_evaluations
         self.n_accepted = self.n_rejected = 0
         self.times: list[tuple[float, float]] = []
@@ -223,28 +232,20 @@ class _Run:
         return max(self.relative_resolution * abs(self.t), self.finest)
 
     def _measure(self, step: StepResult) -> _Attempt:
-        s, y0, y1 = self.settings, self.y, step.y1
+        s = self.settings
         if self.differentiable or not torch.is_grad_enabled():
             differences = step.differences()
         else:
             with torch.no_grad():
                 differences = step.differences()
-        if self.problem.n_controlled is not None:
-            differences, y0, y1 = self._controlled(differences), self._head(y0), self._head(y1)
-        sizes = step_sizes(differences, y0, y1, s.rtol, s.atol)
+        controlled = self.problem.controlled(Measured(differences, self.y, step.y1))
+        sizes = step_sizes(*controlled, s.rtol, s.atol)
         # The one host synchronisation of a step. The size of y1 is read too: an infinite state scales its error to 0.
         values = sizes.tolist()
         ratio = values[0] / math.sqrt(self.n_sized)
         # The squares in a norm overflow at the root of the largest number: only then is each element looked at.
         finite = math.isfinite(ratio) and (math.isfinite(values[-1]) or bool(step.y1.isfinite().all()))
-        return _Attempt(differences, sizes, values, ratio if finite else math.inf)
-
-    def _controlled(self, differences: Differences) -> Differences:
-        pairs = (pair and Pair(*map(self._head, pair)) for pair in (differences.slopes, differences.arguments))
-        return Differences(None if differences.error is None else self._head(differences.error), *pairs)
-
-    def _head(self, x: State) -> Tensor:
-        return x.reshape(-1)[: self.n_sized]
+        return _Attempt(controlled, sizes, values, ratio if finite else math.inf)
 
     def _accept(self, accepted: Accepted, attempt: _Attempt, t_next: float) -> None:
         self.watch(accepted)
@@ -259,7 +260,7 @@ class _Run:
         self.values.append(attempt.values)
         self.n_accepted += 1
         if self.differentiable:
-            self.tape.add(attempt.sizes, attempt.differences, self.y, accepted.step.y1)
+            self.tape.add(attempt.sizes, *attempt.controlled)
         self.t, self.y = t_next, accepted.step.y1
 
     def _passed(self, t_next: float) -> tuple[range, range]:

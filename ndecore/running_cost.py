@@ -57,7 +57,11 @@ class ChargedTerm(Term):
     def at(self, t: Scalar, y: State) -> State:
         """The same, where the time is a tensor already."""
         self.n_calls += 1
-        return self._joined(self._term.at, t, y)
+        taped = self.counts.n_taped
+        joint = self._joined(self._term.at, t, y)
+        if not torch.is_grad_enabled():  # `torch.func.vjp` enables gradients for itself alone: nothing stays on a tape
+            self.counts.n_taped = taped
+        return joint
 
     def field(self, t: Scalar, y: State) -> State:
         """The same, not counted."""

@@ -186,7 +186,7 @@ def _train_step(plan: TrainPlan, state: TrainState, batch: Split, n_batches: int
         state.optimizer.step()
     term, stats = prediction.term, prediction.solution.stats
     values = [] if penalties is None else penalties.tolist()
-    total, added = sum(weights), sum(w * value for w, value in zip(weights, values, strict=True))
+    total, added = math.fsum(weights), math.fsum(w * value for w, value in zip(weights, values, strict=True))
     # The weighted mean, or the plain one where no weight is left.
     penalty = added / total if total else sum(values) / max(1, len(values))
     step = _TrainStep(loss.item(), penalty, total, term.n_evaluations, stats.n_accepted, stats.n_rejected)
