@@ -20,7 +20,7 @@ class SpiralODE(Task):
 
     P1 prints the NFE of its spiral ODE but not how it was set up: the equation, the field and the centre of the initial
     points are those of its spiral SDE. On [0, 0.5] instead of [0, 1] a training of seconds fits well; the whole turn is
-    left with ten times the error. Held-out data is one batch, so its NFE is a whole number.
+    left with five times the error. Held-out data is one batch, so its NFE is a whole number.
 
     Reference: P1, figure of the spiral ODE; spiral SDE.
     """
