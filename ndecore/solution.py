@@ -27,8 +27,7 @@ class StepRecords:
 class SolveStats:
     """Counts of one solve."""
 
-    n_evaluations: int  # of the vector field: NFE, rejected steps and the initial-step probe included, not those that
-    # a running cost makes for itself
+    n_evaluations: int  # of the vector field: NFE, rejected steps and the initial-step probe included
     n_differentiated: int  # of those, the evaluations on which y1 and differentiable records depend
     n_accepted: int
     n_rejected: int

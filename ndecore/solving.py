@@ -100,15 +100,9 @@ def _charged(problem: Problem, settings: SolveSettings, cost: RunningCost) -> So
     charged = ChargedTerm(term, cost, problem.y0.shape)
     bare = None if watch is None else (lambda t, y: watch(t, charged.parts(y)[0]))
     joint = replace(problem, term=charged, y0=charged.start(problem.y0), n_controlled=problem.y0.numel(), watch=bare)
-    before = term.n_evaluations
     found = settings.adjoint.solve(joint, settings)
-    # Of what was evaluated, one in each call is the solve's own.
-    per_call = (term.n_evaluations - before) / max(1, charged.n_calls)
-    stats = replace(
-        found.stats, n_evaluations=charged.n_calls, n_differentiated=round(per_call * found.stats.n_differentiated)
-    )
     (y1, costs), (ys, _) = charged.parts(found.y1), charged.parts(found.ys)
-    return replace(found, y1=y1, ys=ys, stats=stats, costs=math.copysign(1.0, problem.t1 - problem.t0) * costs)
+    return replace(found, y1=y1, ys=ys, costs=math.copysign(1.0, problem.t1 - problem.t0) * costs)
 
 
 def _check_problem(y0: State, t0: float, t1: float, ts: Sequence[float]) -> None:

@@ -80,7 +80,11 @@ class ODETerm(Term):
         """The same, where the time is a tensor already."""
         self.counts.n_evaluations += 1
         self.counts.n_taped += torch.is_grad_enabled()
-        dydt = self.field(t, y)
+        return self.checked(self.field(t, y), y)
+
+    @staticmethod
+    def checked(dydt: object, y: State) -> State:
+        """What a field returned, or an `InputError` if it is not like y."""
         if not isinstance(dydt, Tensor):
             raise InputError(
                 f"vector field returned a {type(dydt).__name__}, allowed: a tensor of shape {tuple(y.shape)}, like its "

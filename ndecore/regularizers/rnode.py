@@ -10,8 +10,8 @@ from torch import Tensor
 from ndecore.errors import InputError
 from ndecore.models.base import Grid, Wishes
 from ndecore.regularizers.base import PenaltyContext, Regularizer
-from ndecore.running_cost import Charged, RunningCost
-from ndecore.types import Scalar, State, VectorField
+from ndecore.running_cost import RunningCost
+from ndecore.types import Scalar, State
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,13 @@ class _KineticAndJacobian(RunningCost):
         self._kinetic, self._jacobian, self._seed = kinetic, jacobian, seed
         self._noise: Tensor | None = None
 
-    def __call__(self, field: VectorField, t: Scalar, y: State) -> Charged:
+    def __call__(self, t: Scalar, y: State, slope: State) -> Tensor:
         if self._noise is None:
             # Drawn on the host, so that a seed means the same on every device.
             generator = torch.Generator().manual_seed(self._seed)
             self._noise = torch.randn(y.shape, dtype=y.dtype, generator=generator).to(y.device)
-        slope, product = torch.func.vjp(lambda state: field(t, state), y)[:2]
-        (pulled,) = product(self._noise)
-        cost = 0.5 * self._kinetic * slope.square().mean() + self._jacobian * pulled.square().mean()
-        return Charged(slope, cost.reshape(1))
+        cost = 0.5 * self._kinetic * slope.square().mean()
+        if slope.requires_grad:
+            (pulled,) = torch.autograd.grad(slope, y, self._noise, create_graph=True, materialize_grads=True)
+            cost = cost + self._jacobian * pulled.square().mean()
+        return cost.reshape(1)

@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from ndecore.integrate import SolveSettings, Watch
 from ndecore.models.base import Grid, Wishes
 from ndecore.regularizers.base import PenaltyContext, Regularizer
 from ndecore.regularizers.schedules import Schedule
-from ndecore.running_cost import Charged, RunningCost
+from ndecore.running_cost import RunningCost
 from ndecore.solution import Solution
 from ndecore.terms import ODETerm
-from ndecore.types import PerPenalty, Scalar, State, VectorField
+from ndecore.types import PerPenalty, Scalar, State
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,5 @@ class _Costs(RunningCost):
         self._costs = costs
         self.n_costs = sum(cost.n_costs for cost in costs)
 
-    def __call__(self, field: VectorField, t: Scalar, y: State) -> Charged:
-        charged = [cost(field, t, y) for cost in self._costs]
-        return Charged(charged[0].slope, torch.cat([each.costs for each in charged]))
+    def __call__(self, t: Scalar, y: State, slope: State) -> Tensor:
+        return torch.cat([cost(t, y, slope) for cost in self._costs])
