@@ -28,8 +28,6 @@ BLIND: Mapping[str, tuple[str, ...]] = {  # regularizer -> the solvers that do n
 }
 ENDING = ("exponential", "linear")  # the schedules with a weight_end
 
-_DECIDING = ("regularizer", "schedule", "adjoint", "method", "solver", "controller", "sampling", "full_derivative")
-
 
 def missing_parameters(config: Mapping[str, Value], present: Container[str]) -> Iterator[tuple[str, str]]:
     """Yield each parameter that such a config needs and that is not `present`, and where it is needed, in words."""
@@ -50,6 +48,11 @@ def missing_parameters(config: Mapping[str, Value], present: Container[str]) -> 
 
 def clashes(config: Mapping[str, Value]) -> Iterator[Mismatch]:
     """Yield what such a config has that does not work with what else it has."""
+    yield from _step_clashes(config)
+    yield from _sampling_clashes(config)
+
+
+def _step_clashes(config: Mapping[str, Value]) -> Iterator[Mismatch]:
     regularizer, solver = config.get("regularizer", "none"), config.get("solver", "tsit5")
     adjoint, controller = config.get("adjoint", "tape"), config.get("controller")
     names = summands(regularizer)
@@ -60,15 +63,14 @@ def clashes(config: Mapping[str, Value]) -> Iterator[Mismatch]:
         if solver in BLIND.get(name, ()):
             allowed = f"one that estimates the {name}, such as tsit5; or another regularizer"
             yield Mismatch("solver", f"solver {solver} where regularizer is {regularizer}", allowed)
-    yield from _sampling_clashes(config, adjoint)
     if solver in UNESTIMATED and controller not in UNCONTROLLED:
         allowed = f"{', '.join(UNCONTROLLED)} with a step_size, since {solver} has no error estimate"
         got = f"controller {controller}" if controller else "no controller"
         yield Mismatch("controller", f"{got} where solver is {solver}", allowed)
 
 
-def _sampling_clashes(config: Mapping[str, Value], adjoint: Value) -> Iterator[Mismatch]:
-    method = config.get("method", "dopri5")
+def _sampling_clashes(config: Mapping[str, Value]) -> Iterator[Mismatch]:
+    adjoint, method = config.get("adjoint", "tape"), config.get("method", "dopri5")
     for name in summands(config.get("regularizer", "none")):
         own = own_parameters(name, config)
         if name not in LOCAL or own.get("sampling") != "biased":
@@ -81,17 +83,28 @@ def _sampling_clashes(config: Mapping[str, Value], adjoint: Value) -> Iterator[M
             yield Mismatch("adjoint", f"adjoint {adjoint}", allowed)
 
 
+# What each of them looks at: together they would be too many combinations.
+_OF_NEEDS = ("regularizer", "schedule", "controller")
+_OF_STEPS = ("regularizer", "adjoint", "solver", "controller")
+_OF_SAMPLING = ("regularizer", "adjoint", "method", "sampling", "full_derivative")
+
+
 def penalty_problems(space: Space, node: Node) -> list[Problem]:
     """Return a problem for each thing that some config of `space` needs and does not have, or cannot have together."""
     missing: dict[tuple[str, str], None] = {}
     clashing: dict[Mismatch, None] = {}
-    deciding = {key for key in space.keys if key.rpartition(".")[2] in _DECIDING}
-    for outline in outlines(space.dimensions, also=deciding):
+    for outline in _outlines(space, _OF_NEEDS):
         present = {dimension.key for dimension in space.dimensions if dimension.is_active(outline)}
         missing.update(dict.fromkeys(missing_parameters(outline, present)))
-        clashing.update(dict.fromkeys(clashes(outline)))
+    for clashing_of, keys in ((_step_clashes, _OF_STEPS), (_sampling_clashes, _OF_SAMPLING)):
+        for outline in _outlines(space, keys):
+            clashing.update(dict.fromkeys(clashing_of(outline)))
     lacking = [
         node.problem(f"a space or a fixed value that gives {key} there", got=f"no {key} {reason}")
         for key, reason in missing
     ]
     return lacking + [node.problem(f"{clash.key}: {clash.allowed}", clash.got) for clash in clashing]
+
+
+def _outlines(space: Space, keys: Container[str]) -> list[dict[str, Value]]:
+    return outlines(space.dimensions, also={key for key in space.keys if key.rpartition(".")[2] in keys})

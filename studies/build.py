@@ -15,7 +15,8 @@ from ndecore.regularizers.weighted import Weighted
 from ndecore.solvers import SOLVERS
 from ndecore.tasks import TASKS
 from ndecore.training import TrainPlan
-from search_spaces.parameters import NOTHING, own_parameters, summands
+from search_spaces.parameters import NOTHING, find_parameter, own_parameters, summands
+from search_spaces.problems import shown
 
 _DEFAULTS: dict[str, Any] = {
     "solver": "tsit5",
@@ -34,14 +35,14 @@ def build(task_name: str, config: Mapping[str, Any], device: str = "cpu") -> Tra
     Args:
         task_name: a name in `TASKS`.
         config: parameter name -> value, the vocabulary of `search_spaces.parameters`; parameters that the chosen
-            controller, adjoint, regularizer or schedule does not take are ignored.
+            controller, adjoint, regularizer or schedule does not take are ignored, and those that are None.
         device: where to train.
 
     Raises:
         InputError: an unknown name, a value that is not allowed, a missing weight or step size, choices that do not
             work together.
     """
-    chosen = _DEFAULTS | dict(config)
+    chosen = _chosen(config)
     task, settings, penalties = TASKS[task_name](), _settings(chosen), _penalties(chosen)
     for penalty in penalties:
         penalty.regularizer.check(settings)
@@ -61,7 +62,7 @@ def complete(task_name: str, config: Mapping[str, Any]) -> dict[str, Any]:
 
     `build(task, complete(task, config))` equals `build(task, config)`; what has no effect is left out.
     """
-    chosen = _DEFAULTS | dict(config)
+    chosen = _chosen(config)
     plan = build(task_name, config)
     tolerances = {name: getattr(plan.settings, name) for name in ("rtol", "atol", "max_steps")}
     parts = (plan.settings.controller, plan.settings.adjoint)
@@ -76,6 +77,16 @@ def complete(task_name: str, config: Mapping[str, Any]) -> dict[str, Any]:
         prefix = f"{name}." if len(plan.penalties) > 1 else ""
         penalty |= {f"{prefix}{key}": value for key, value in own.items()}
     return named | penalty | asdict(plan.hyperparameters) | {"seed": plan.seed, "threads": plan.threads}
+
+
+def _chosen(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config over the defaults; raise `InputError` for a value that is not allowed."""
+    given = {key: value for key, value in config.items() if value is not None}
+    for key, value in given.items():
+        parameter = find_parameter(key)
+        if parameter is not None and parameter.check(value) is None:
+            raise InputError(f"{key}: got {shown(value)}, allowed: {parameter.allowed}")
+    return _DEFAULTS | given
 
 
 def _taken(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
