@@ -20,8 +20,12 @@ from torch import Tensor
 from ndecore.adjoints import ADJOINTS
 from ndecore.errors import InputError
 from ndecore.integrate import SolveSettings
+from ndecore.models.base import SolveRequest
+from ndecore.regularizers.local_error import LocalError
+from ndecore.regularizers.weighted import Session
 from ndecore.solvers import SOLVERS
 from ndecore.solving import solve
+from ndecore.terms import ODETerm
 from studies.arguments import whole_number
 from studies.benchmarks.memory import Memory, measure_memory
 from studies.benchmarks.precision import Point, controller_points, precision_points
@@ -30,6 +34,7 @@ from studies.benchmarks.solvers_report import (
     CAPTURED,
     CHECKPOINTED,
     INTERPOLATING,
+    LOCAL,
     OURS,
     PEER,
     PLAIN,
@@ -191,6 +196,7 @@ def _backward(workload: Workload) -> dict[str, Callable[[], object]]:
         "torchode tsit5": run(lambda y0: _torchode(workload, field, y0, torchode.Tsit5).square().mean()),
         PLAIN: ours("tape"),
         CAPTURED: ours("tape", captured=True),
+        LOCAL: run(lambda y0: _local(workload, y0)),
         CHECKPOINTED: ours("checkpointed"),
         "checkpointed, error and stiffness in the loss": ours("checkpointed", captured=True),
         ADJOINT_PEER: run(lambda y0: _torchdiffeq(workload, field, y0, torchdiffeq.odeint_adjoint).square().mean()),
@@ -205,6 +211,14 @@ def _settings(workload: Workload) -> SolveSettings:
 def _ours(workload: Workload, field: Any, y0: Tensor, settings: SolveSettings, captured: bool = False) -> Any:
     t0, t1 = workload.ts[0], workload.ts[-1]
     return solve(field, y0, t0, t1, settings=settings, ts=workload.ts, differentiable_records=captured, throw=True)
+
+
+def _local(workload: Workload, y0: Tensor) -> Tensor:
+    """The loss of a solve with P2's penalty, as training has it."""
+    session = Session([LocalError()], tuple(workload.ts), torch.Generator().manual_seed(0))
+    settings, term = _settings(workload), ODETerm(workload.field)
+    states, solution = SolveRequest(settings, session.wishes).solve(term, y0, tuple(workload.ts))
+    return states.square().mean() + session.penalties(term, settings, solution).sum()
 
 
 def _torchdiffeq(workload: Workload, field: Any, y0: Tensor, integrate: Callable[..., Tensor]) -> Tensor:

@@ -8,8 +8,8 @@ from pathlib import Path
 from ndecore.errors import InputError
 from studies.benchmarks import BENCHMARKS
 
-EXAMPLES = """  nde-study bench baseline
-  nde-study bench baseline --seeds 3 --epochs 20 -o /tmp"""
+EXAMPLES = """  nde-study bench solvers
+  nde-study bench regularizers --tasks digits_node --presets er-code,steer --seeds 3 --epochs 20 -o /tmp"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
