@@ -302,4 +302,4 @@ def step_records(t: Tensor, dt: Tensor, sizes: StepSizes, n: int, solver: Solver
     error_ratio, error = sizes.error_ratio(n), sizes.rms_error(n)
     if solver.error_order is None:
         error_ratio, error = (torch.full_like(x, math.nan) for x in (error_ratio, error))
-    return StepRecords(t, dt, error_ratio, error, sizes.stiffness())
+    return StepRecords(t, dt, error_ratio, error, sizes.stiffness(dt.to(sizes.slopes)))

@@ -1,6 +1,7 @@
 """The one place where sizes of states and of errors are measured."""
 
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from torch.linalg import vector_norm
 from ndecore.errors import InputError
 from ndecore.types import Scalar, State
 
+_PART = 32768  # elements of a state, of which a handful stays in the cache
 _FEW = 16384  # elements of a state below which a copy is cheaper than one more kernel
 
 
@@ -67,7 +69,7 @@ class Differences(NamedTuple):
     """What a step leaves for the estimates of its error and stiffness."""
 
     error: State | None  # estimate of the local error of y1, unit of y; None if the method has none
-    slopes: Pair | None = None  # f at two arguments at one time; None if the method has no such stages
+    slopes: State | None = None  # dt (f - f) at two arguments at one time, unit of y; None if it has no such stages
     arguments: Pair | None = None  # these arguments; present together with the slopes
 
 
@@ -85,8 +87,9 @@ class Measured(NamedTuple):
             return x.reshape(-1)[:n]
 
         error, slopes, arguments = self.differences
-        pairs = (pair and Pair(*map(cut, pair)) for pair in (slopes, arguments))
-        return Measured(Differences(None if error is None else cut(error), *pairs), cut(self.y0), cut(self.y1))
+        error, slopes = (None if each is None else cut(each) for each in (error, slopes))
+        heads = Differences(error, slopes, arguments and Pair(*map(cut, arguments)))
+        return Measured(heads, cut(self.y0), cut(self.y1))
 
 
 class StepSizes(NamedTuple):
@@ -97,7 +100,7 @@ class StepSizes(NamedTuple):
 
     scaled_error: Tensor  # of error / (atol + rtol max(|y0|, |y1|)), dimensionless
     error: Tensor  # unit of y
-    slopes: Tensor  # unit of y per time
+    slopes: Tensor  # of dt (f - f), unit of y
     arguments: Tensor  # unit of y
     y1: Tensor  # unit of y, without gradient
 
@@ -109,12 +112,15 @@ class StepSizes(NamedTuple):
         """Root mean square of the error estimate, unit of y."""
         return self.error / math.sqrt(n)
 
-    def stiffness(self) -> Tensor:
-        """Estimate of the largest |eigenvalue| of df/dy, ||slopes|| / ||arguments||, 1/time; 0 where they coincide.
+    def stiffness(self, dt: Tensor | float) -> Tensor:
+        """Estimate of the largest |eigenvalue| of df/dy, 1/time: ||f - f|| / ||arguments||, 0 where they coincide.
+
+        Args:
+            dt: of the steps, as the sizes; unit of time.
 
         Reference: Shampine (1977), as used by P1 (global stiffness regularizer).
         """
-        return safe_ratio(self.slopes, self.arguments)
+        return safe_ratio(self.slopes, self.arguments * (dt.abs() if isinstance(dt, Tensor) else abs(dt)))
 
 
 def step_sizes(differences: Differences, y0: State, y1: State, rtol: float, atol: float) -> Tensor:
@@ -122,13 +128,14 @@ def step_sizes(differences: Differences, y0: State, y1: State, rtol: float, atol
     if torch.is_grad_enabled():  # asked, since the context costs as much as a kernel
         with torch.no_grad():
             return step_sizes(differences, y0, y1, rtol, atol)
-    scaled = slopes = arguments = None
+    scaled = arguments = None
     if differences.error is not None:
-        scaled = differences.error / tolerance_scale(y0, y1, rtol, atol)
-    if differences.slopes is not None and differences.arguments is not None:
-        slopes = differences.slopes.second - differences.slopes.first
+        # Of a large state, fresh memory costs more than the arithmetic in it.
+        scale = tolerance_scale(y0, y1, rtol, atol)
+        scaled = torch.div(differences.error, scale, out=scale)
+    if differences.arguments is not None:
         arguments = differences.arguments.second - differences.arguments.first
-    vectors = (scaled, differences.error, slopes, arguments, y1)
+    vectors = (scaled, differences.error, differences.slopes, arguments, y1)
     present = [vector for vector in vectors if vector is not None]
     if y1.numel() < _FEW and len(present) == len(vectors):
         return vector_norm(torch.stack(present).view(len(vectors), -1), dim=1)
@@ -157,7 +164,7 @@ class SizeTape:
         first, second = arguments or (None, None)
         # Often the second argument is y1: counted as the same, it costs no addition of cotangents.
         second = None if second is y1 else second
-        self._waiting.append((sizes, y0, y1, error, *(slopes or (None, None)), first, second))
+        self._waiting.append((sizes, y0, y1, error, slopes, first, second))
         # Small steps are gathered, which saves kernels; the node of a large one is made at once, so that on the way
         # back its cotangents are used while they are in the cache.
         if y0.numel() > _FEW:
@@ -204,28 +211,68 @@ class _StepSizes(Function):
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         refuse_second_derivative("the gradient of error and stiffness")
-        sizes, y0, y1, error, slope0, slope1, argument0, argument1 = ctx.saved_tensors
-        by_step = (-1, *[1] * (y0.dim() - 1))
-        factors = (each.view(by_step) for each in safe_ratio(cotangent, sizes.t()))
-        to_scaled, to_error, to_slopes, to_arguments, _ = factors
-        y0_bar = y1_bar = error_bar = slope_bar = argument_bar = None
+        sizes, y0, y1, error, slopes, first, second = ctx.saved_tensors
+        to_scaled, to_error, to_slopes, to_arguments, _ = safe_ratio(cotangent, sizes.t()).unsqueeze(-1)
+        y0_bar = y1_bar = error_bar = slopes_bar = first_bar = second_bar = None
         if error is not None:
-            # In as little memory as will do: of a large state, fresh memory costs more than the arithmetic in it.
-            starts, ends = y0.abs(), y1.abs()
-            scale = torch.maximum(starts, ends).mul_(ctx.rtol).add_(ctx.atol)
-            larger = starts.sub_(ends).neg_().sgn_()
-            scaled = error / scale
-            pushed = torch.div(scaled, scale, out=scale).mul_(to_scaled)
-            error_bar = torch.addcmul(pushed, error, to_error)
-            # The scale grows with the larger of |y0| and |y1|, in the direction of its sign.
-            pulled = pushed.mul_(scaled).mul_(-ctx.rtol / 2)
-            y1_bar = torch.addcmul(pulled, pulled, larger, out=scaled).mul_(torch.sgn(y1, out=ends))
-            y0_bar = pulled.addcmul_(pulled, larger, value=-1).mul_(torch.sgn(y0, out=ends))
-        if slope0 is not None:
-            slope_bar = (slope1 - slope0).mul_(to_slopes)
-            argument_bar = (argument0 - (y1 if argument1 is None else argument1)).mul_(to_arguments)
-            if argument1 is None:
-                y1_bar = -argument_bar if y1_bar is None else y1_bar.sub_(argument_bar)
-        slope_bars = (None if slope_bar is None else -slope_bar, slope_bar)
-        argument_bars = (argument_bar, None if argument1 is None or argument_bar is None else -argument_bar)
-        return None, y0_bar, y1_bar, error_bar, *slope_bars, *argument_bars, None, None
+            y0_bar, y1_bar, error_bar = _pull_error((y0, y1, error), (to_scaled, to_error), (ctx.rtol, ctx.atol))
+        if slopes is not None:
+            slopes_bar = slopes * to_slopes.view(-1, *[1] * (slopes.dim() - 1))
+            if second is None:
+                first_bar, y1_bar = _pull_difference(first, y1, y1_bar, to_arguments)
+            else:
+                first_bar, second_bar = _pull_difference(first, second, None, to_arguments)
+        return None, y0_bar, y1_bar, error_bar, slopes_bar, first_bar, second_bar, None, None
+
+
+def _parts(*states: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Views [steps, elements] of states [steps, *state], part by part.
+
+    Of a large state, memory costs more than the arithmetic in it: on a CPU what is done to a part is done in the cache.
+    """
+    rows = [each.reshape(len(each), -1) for each in states]
+    n = rows[0].shape[1]
+    if n <= _PART or not rows[0].is_cpu:
+        yield tuple(rows)
+    else:
+        yield from zip(*(each.split(_PART, dim=1) for each in rows), strict=True)
+
+
+def _pull_error(
+    states: tuple[Tensor, Tensor, Tensor], factors: tuple[Tensor, Tensor], tolerances: tuple[float, float]
+) -> list[Tensor]:
+    """The cotangents of y0, y1 and the error from those of the scaled error and of the error.
+
+    These are `factors` [steps, 1] times themselves; all states are [steps, *state].
+    """
+    (to_scaled, to_error), (rtol, atol) = factors, tolerances
+    bars = [torch.empty_like(each, memory_format=torch.contiguous_format) for each in states]
+    for y0, y1, error, y0_bar, y1_bar, error_bar in _parts(*states, *bars):
+        # max(|y0|, |y1|) = (|y1 + y0| + |y1 - y0|) / 2: the signs of both tell which is the larger, ties included.
+        total, change = torch.add(y1, y0, out=y1_bar), torch.sub(y1, y0, out=y0_bar)
+        scale = total.abs().add_(change.abs()).mul_(rtol / 2).add_(atol)
+        scaled = error / scale
+        pushed = torch.div(scaled, scale, out=scale).mul_(to_scaled)
+        torch.addcmul(pushed, error, to_error, out=error_bar)
+        pulled = pushed.mul_(scaled).mul_(-rtol / 2)
+        by_total, by_change = torch.mul(total.sgn_(), pulled, out=scaled), change.sgn_().mul_(pulled)
+        torch.add(by_total, by_change, out=y1_bar)
+        torch.sub(by_total, by_change, out=y0_bar)
+    return bars
+
+
+def _pull_difference(first: Tensor, second: Tensor, second_bar: Tensor | None, factor: Tensor) -> tuple[Tensor, Tensor]:
+    """The cotangents of both from that of second - first, `factor` times itself; added to `second_bar` if there is one.
+
+    All states are [steps, *state], the factor is [steps, 1].
+    """
+    first_bar = torch.empty_like(first, memory_format=torch.contiguous_format)
+    is_new = second_bar is None
+    to_second = torch.empty_like(first_bar) if second_bar is None else second_bar
+    for start, end, to_start, to_end in _parts(first, second, first_bar, to_second):
+        torch.sub(start, end, out=to_start).mul_(factor)
+        if is_new:
+            torch.neg(to_start, out=to_end)
+        else:
+            to_end.sub_(to_start)
+    return first_bar, to_second

@@ -32,5 +32,5 @@ class LocalStiffness(LocalPenalty):
 
     def size(self, step: LocalStep) -> Scalar:
         """S of a step."""
-        stiffness = step.sizes.stiffness()
+        stiffness = step.sizes.stiffness(step.dt)
         return stiffness / step.solver.stability_size if self.scaled else stiffness

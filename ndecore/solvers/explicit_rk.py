@@ -25,7 +25,7 @@ class RungeKuttaStep(StepResult):
         self._tableau, self._term, self._t0, self._dt = tableau, term, t0, dt
         self._shape, self._of = y0.shape, scratch.coefficients
         self._stages = Stages(scratch, dt, y0)
-        self._told: list[tuple[State, State]] = []  # argument and slope of the stages that tell the stiffness
+        self._told: list[State] = []  # the arguments of the stages that tell the stiffness
         self._tokens: dict[tuple[bool, bool], Tensor] = {}
         argument, slope = y0, carry
         advance, telling = self._stages.advance, tableau.stiffness_stages or ()
@@ -33,7 +33,7 @@ class RungeKuttaStep(StepResult):
             argument = advance(i - 1, argument, slope)
             slope = term(t0 + node * dt, argument)
             if i in telling:
-                self._told.append((argument, slope))
+                self._told.append(argument)
         self.y1, self.carry = argument, slope
 
     def differences(self) -> Differences:
@@ -45,10 +45,11 @@ class RungeKuttaStep(StepResult):
         Reference: Shampine (1977) for the stiffness, as P1 uses it on stages 6 and 7 of Tsit5; Hairer, Norsett, Wanner
         I, II.5 (10.17) for the damping, there in the tolerance-scaled norm.
         """
+        rows = [row.view(self._shape) for row in self._close(self._of.estimates).reading]
         if not self._told:
-            return Differences(self._error())
-        arguments, slopes = (Pair(*pair) for pair in zip(*self._told, strict=True))
-        return Differences(self._error(), slopes, arguments)
+            return Differences(self._error(rows))
+        # The arguments themselves: their difference may be as small as their rounding, which the slopes have seen.
+        return Differences(self._error(rows[:-1]), rows[-1], Pair(*self._told))
 
     def interpolate(self, ts: Sequence[float]) -> States:
         """y0 + dt sum_i b_i(theta) k_i at theta = (t - t0) / dt."""
@@ -57,24 +58,22 @@ class RungeKuttaStep(StepResult):
         weights = torch.mm(powers, self._of.dense).to(self.y1.dtype)
         return self._stages.read(self._all_in(), weights, from_start=True).view(len(ts), *self._shape)
 
-    def _error(self) -> State | None:
-        if self._tableau.b_error is None:
-            return None
-        errors = self._close(self._of.errors).reading
-        assert errors is not None, "what is asked of `close` is read"
-        if self._tableau.b_error_low is None:
-            return errors.view(self._shape)
-        error, lower = errors.unbind()
+    def _error(self, estimates: Sequence[State]) -> State | None:
+        if len(estimates) < 2:
+            return estimates[0] if estimates else None
+        error, lower = estimates
         # A norm of two norms: unlike `hypot` it has a gradient where both are 0.
         size = rms_norm(error)
         damped = torch.linalg.vector_norm(torch.stack([size, _DAMPING * rms_norm(lower)]))
-        return (error * safe_ratio(size, damped)).view(self._shape)
+        return error * safe_ratio(size, damped)
 
     def _close(self, weights: Tensor | None = None) -> Closed:
         """The token of the step's own stages, and a reading of them."""
         token = self._tokens.get((torch.is_grad_enabled(), False))
         if token is not None:
-            return Closed(token, None if weights is None else self._stages.read(token, weights, from_start=False))
+            return Closed(
+                token, () if weights is None else self._stages.read(token, weights, from_start=False).unbind()
+            )
         closed = self._stages.close(self._tableau.n_stages - 1, self.y1, self.carry, weights)
         self._tokens[torch.is_grad_enabled(), False] = closed.token
         return closed

@@ -63,9 +63,10 @@ class Stages:
         `before` is what the slopes so far hang on: the argument of the last one, or the token before.
         """
         if torch.is_grad_enabled() and (before.requires_grad or slope.requires_grad):
-            return Closed(*_Close.apply(before, slope, self, i, weights))
+            token, *rows = _Close.apply(before, slope, self, i, weights)
+            return Closed(token, tuple(rows))
         self._take(i, slope)
-        return Closed(before, None if weights is None else self._read(weights, from_start=False))
+        return Closed(before, () if weights is None else self._read(weights, from_start=False).unbind())
 
     def read(self, token: Tensor, weights: Tensor, from_start: bool) -> Tensor:
         """dt sum_j weights_rj k_j over the slopes so far, plus y0 if `from_start`, for each row r: [rows, n].
@@ -107,7 +108,7 @@ class Closed(NamedTuple):
     """A token, after which all can be read that hangs on the slopes so far, and what was read at once."""
 
     token: Tensor
-    reading: Tensor | None
+    reading: tuple[Tensor, ...]  # [n] for each row of the weights
 
 
 class _Reading(NamedTuple):
@@ -188,11 +189,6 @@ class _Cotangents:
             self.buffer[row].copy_(cotangent.reshape(-1))
         self._missing.discard(row)
 
-    def receive_all(self, first: int, cotangents: Tensor | None) -> None:
-        """Take in the cotangents of the combinations from row `first` on."""
-        for row, cotangent in enumerate(() if cotangents is None else cotangents.unbind(), first):
-            self.receive(row, cotangent)
-
     def to_slope(self, i: int) -> Tensor | None:
         """The cotangent of slope i, like it, once those of all combinations that it is part of are in."""
         first = min(i, self._n_arguments)
@@ -265,21 +261,23 @@ class _Close(Function):
     @staticmethod
     def forward(  # noqa: PLR0917 - torch's signature
         ctx: Any, before: Tensor, slope: Tensor, stages: Stages, i: int, weights: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
         step = ctx.step = stages.backwards
         ctx.i, ctx.row = i, step.n_rows
         stages._take(i, slope)
         token = slope.new_empty(0)
         if weights is None:
-            return token, None
+            return (token,)
         step.readings.append(_Reading(weights, from_start=False))
-        return token, stages._read(weights, from_start=False)
+        # Row by row: autograd would add up the rows' cotangents in fresh memory.
+        return token, *stages._read(weights, from_start=False).unbind()
 
     @staticmethod
-    def backward(ctx: Any, token: None, cotangent: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, token: None, *rows: Tensor | None) -> tuple[Tensor | None, ...]:
         cotangents = ctx.step.this_pass()
-        cotangents.receive_all(ctx.row, cotangent)
+        for row, cotangent in enumerate(rows, ctx.row):
+            cotangents.receive(row, cotangent)
         return None, cotangents.to_slope(ctx.i), None, None, None
 
 
@@ -296,5 +294,7 @@ class _Read(Function):
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor | None) -> tuple[None, ...]:
-        ctx.step.this_pass().receive_all(ctx.row, cotangent)
+        cotangents = ctx.step.this_pass()
+        for row, own in enumerate(() if cotangent is None else cotangent.unbind(), ctx.row):
+            cotangents.receive(row, own)
         return None, None, None, None

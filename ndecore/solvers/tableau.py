@@ -103,10 +103,18 @@ class Coefficients:
     n_slopes: int  # of the stages and of the further ones
     arguments: tuple[Tensor, ...]  # the rows of a, [1, 1], [1, 2], ...
     columns: tuple[Tensor, ...]  # for each slope its weights in the arguments after it, [1, 0 to s - 1]
-    errors: Tensor  # b_error and b_error_low, [0 to 2, slopes]
+    estimates: Tensor  # b_error, b_error_low and the difference of the stages that tell the stiffness, [0 to 3, slopes]
     further: Tensor  # the rows for the further stages, [further stages, slopes]
     dense: Tensor  # [degree, slopes], float64: polynomials are evaluated before they are rounded
     exponents: Tensor  # [degree], float64: 1, 2, ...
+
+
+def _difference(tableau: Tableau) -> Weights | None:
+    """The second less the first of the stages that tell the stiffness."""
+    if tableau.stiffness_stages is None:
+        return None
+    first, second = tableau.stiffness_stages
+    return tuple(float((i == second) - (i == first)) for i in range(tableau.n_stages))
 
 
 @lru_cache(maxsize=64)
@@ -124,7 +132,9 @@ def coefficients(tableau: Tableau, dtype: torch.dtype, device: torch.device) -> 
         n_slopes=n_slopes,
         arguments=tuple(arguments[i : i + 1, : i + 1] for i in range(len(arguments))),
         columns=tuple(arguments[i:, i].reshape(1, -1) for i in range(n_slopes)),
-        errors=matrix([weights for weights in (tableau.b_error, tableau.b_error_low) if weights is not None]),
+        estimates=matrix(
+            [row for row in (tableau.b_error, tableau.b_error_low, _difference(tableau)) if row is not None]
+        ),
         further=matrix(tableau.further_a),
         dense=dense,
         exponents=torch.arange(1, len(dense) + 1, dtype=torch.float64, device=device),

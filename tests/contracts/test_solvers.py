@@ -96,7 +96,7 @@ def test_results_are_like_the_state(solver: Solver, shape: tuple[int, ...], dtyp
     step = solver.step(term, 0.0, DT, y0, solver.start(term, 0.0, y0))
     for value in (step.y1, step.carry, *error_of(step, solver)):
         assert (value.shape, value.dtype) == (shape, dtype)
-    assert sizes(step, y0).stiffness().shape == ()
+    assert sizes(step, y0).stiffness(0.1).shape == ()
     assert step.interpolate([0.0, 0.05]).shape == (2, *shape)
 
 
@@ -105,7 +105,7 @@ def test_constant_slope_is_integrated_exactly_without_error_or_stiffness(solver:
     step = solver.step(term, 0.0, DT, y0, solver.start(term, 0.0, y0))
     torch.testing.assert_close(step.y1, y0 + 2 * DT, rtol=1e-14, atol=1e-14)
     assert sizes(step, y0).rms_error(y0.numel()).item() < 1e-15
-    assert sizes(step, y0).stiffness().item() == 0
+    assert sizes(step, y0).stiffness(0.1).item() == 0
 
 
 # Numbers of steps at which an error is neither lost in rounding nor ruled by the terms of higher order.
@@ -134,7 +134,7 @@ def test_step_is_differentiable_to_the_state(solver: Solver) -> None:
     def stepped(y0: Tensor) -> tuple[Tensor, ...]:
         term = ODETerm(field)
         step = solver.step(term, 0.2, 0.5, y0, solver.start(term, 0.2, y0))
-        told = [] if step.differences().slopes is None else [sizes(step, y0).stiffness()]
+        told = [] if step.differences().slopes is None else [sizes(step, y0).stiffness(0.1)]
         return step.y1, *error_of(step, solver), *told, step.interpolate([0.35])
 
     assert torch.autograd.gradcheck(stepped, (start().requires_grad_(),))

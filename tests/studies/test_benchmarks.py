@@ -1,6 +1,7 @@
 """Benchmarks measure what they say, on a small scale."""
 
 import json
+from dataclasses import replace
 from importlib import import_module
 
 import pytest
@@ -17,20 +18,32 @@ def test_every_benchmark_says_what_it_does(name: str) -> None:
     assert callable(module.main)
 
 
-def test_baseline_compares_the_two_models_on_the_same_seeds_and_writes_both_reports(tmp_path, monkeypatch) -> None:
-    baseline = import_module("studies.benchmarks.baseline")
-    monkeypatch.setattr(baseline, "_LEARNING_RATES", (0.05, 0.1))
-    assert main(["bench", "baseline", "--seeds", "2", "--epochs", "2", "-o", str(tmp_path / "new")]) == 0
-    measured = json.loads((tmp_path / "new" / "baseline.json").read_text())
+def test_presets_are_compared_with_vanilla_on_the_same_seeds_and_the_reports_written(tmp_path, monkeypatch) -> None:
+    regularizers = import_module("studies.benchmarks.regularizers")
+    setting = regularizers._SETTINGS["digits_node"]
+    monkeypatch.setitem(regularizers._SETTINGS, "digits_node", replace(setting, learning_rates=(0.05, 0.1)))
+    options = ["--tasks", "digits_node", "--presets", "er-code,steer-er,adaptive error,constant error 1"]
+    done = main(["bench", "regularizers", *options, "--seeds", "2", "--epochs", "2", "-o", str(tmp_path / "new")])
+    assert done == 0
+    (measured,) = json.loads((tmp_path / "new" / "regularizers.json").read_text())
     losses = {float(rate): loss for rate, loss in measured["tuning"].items()}
     assert measured["learning_rate"] == min(losses, key=lambda rate: losses[rate])
-    for model in ("vanilla", "er-code"):
-        assert len(measured[model]["nfe"]) == 2
-        assert all((nfe - 2) % 6 == 0 for nfe in measured[model]["nfe"])
-    assert measured["vanilla"]["train_work"] != measured["er-code"]["train_work"]
-    report = (tmp_path / "new" / "baseline.md").read_text()
-    assert "| NFE, held-out |" in report
+    assert set(measured["runs"]) == {"vanilla", "er-code", "steer-er", "adaptive error", "constant error 1"}
+    nfe = {name: [run[1] for run in runs] for name, runs in measured["runs"].items()}
+    assert all(len(values) == 2 and (value - 2) % 6 == 0 for values in nfe.values() for value in values)
+    assert measured["runs"]["vanilla"] != measured["runs"]["er-code"]
+    report = (tmp_path / "new" / "regularizers.md").read_text()
+    assert "| er-code | " in report
+    assert "0.70 / 0.64 / 0.84 (P1)" in report
+    assert "The adapting weight was asked for 32 evaluations" in report
     assert "machine: " in report
+    assert (tmp_path / "new" / "regularizers.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("option", ["--tasks", "--presets"])
+def test_a_task_or_a_preset_that_there_is_not_is_refused(option: str, tmp_path, capsys) -> None:
+    assert main(["bench", "regularizers", option, "nope", "-o", str(tmp_path)]) == 2
+    assert f"{option}: got nope, allowed: " in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -55,7 +68,7 @@ def test_a_workload_that_there_is_not_is_refused(only: str, tmp_path, capsys) ->
 
 
 def test_an_output_folder_that_cannot_be_written_is_told_of_before_anything_is_measured(capsys) -> None:
-    assert main(["bench", "baseline", "-o", "/proc/nope"]) == 2
+    assert main(["bench", "regularizers", "-o", "/proc/nope"]) == 2
     err = capsys.readouterr().err
     assert "--output: /proc/nope cannot be written: " in err
     assert err.count("\n") == 1
