@@ -145,7 +145,7 @@ class _Penalized(NamedTuple):
     """A prediction with its penalties."""
 
     prediction: Prediction
-    penalties: PerPenalty | None  # None if there are none
+    penalties: PerPenalty
     n_differentiated: int  # evaluations on the tape whose gradients are asked for; of the solve and of the penalties
 
 
@@ -156,7 +156,7 @@ def _penalized(plan: TrainPlan, model: SolvingModel, batch: Split, generator: to
     taped = term.n_taped
     # An adjoint that tapes nothing evaluates again what it differentiates: that is counted where it happens.
     of_solve = min(solution.stats.n_differentiated, taped)
-    penalties = session.penalties(term, plan.settings, solution) if plan.penalties else None
+    penalties = session.penalties(term, plan.settings, solution)
     return _Penalized(prediction, penalties, of_solve + term.n_taped - taped)
 
 
@@ -164,8 +164,7 @@ def _warm_up(plan: TrainPlan, state: TrainState, split: Split) -> None:
     size = min(plan.hyperparameters.batch_size, len(split))
     batch = Split(split.inputs[:size], split.targets[:size])
     prediction, penalties, _ = _penalized(plan, state.model, batch, torch.Generator())
-    loss = plan.task.loss(prediction.output, batch.targets)
-    (loss if penalties is None else loss + penalties.sum()).backward()
+    (plan.task.loss(prediction.output, batch.targets) + penalties.sum()).backward()
     state.optimizer.zero_grad()
 
 
@@ -182,10 +181,10 @@ def _train_step(plan: TrainPlan, state: TrainState, batch: Split, n_batches: int
         state.optimizer.zero_grad()
         prediction, penalties, n_differentiated = _penalized(plan, state.model, batch, state.penalty_times)
         loss = plan.task.loss(prediction.output, batch.targets)
-        (loss if penalties is None else loss + penalties.dot(penalties.new_tensor(weights))).backward()
+        (loss + penalties.dot(penalties.new_tensor(weights))).backward()
         state.optimizer.step()
     term, stats = prediction.term, prediction.solution.stats
-    values = [] if penalties is None else penalties.tolist()
+    values = penalties.tolist()
     total, added = math.fsum(weights), math.fsum(w * value for w, value in zip(weights, values, strict=True))
     # The weighted mean, or the plain one where no weight is left.
     penalty = added / total if total else sum(values) / max(1, len(values))

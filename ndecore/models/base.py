@@ -30,7 +30,7 @@ class Wishes:
 class Trajectory(NamedTuple):
     """A solve on a grid."""
 
-    states: States  # [times, *state], at each time of the grid but the first
+    states: States  # [times, *state], at each time of the grid but the first, as far as the solve came
     solution: Solution
 
 
@@ -61,7 +61,7 @@ class SolveRequest:
         )
         if not inner:
             return Trajectory(solution.y1.unsqueeze(0), solution)
-        wanted = [ts.index(t) for t in (*inner, t1)]
+        wanted = [i for i in (ts.index(t) for t in (*inner, t1)) if i < len(solution.ys)]
         return Trajectory(solution.ys if len(wanted) == len(ts) else solution.ys[wanted], solution)
 
 

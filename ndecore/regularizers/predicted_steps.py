@@ -9,7 +9,8 @@ from ndecore.types import Scalar
 
 @dataclass(frozen=True)
 class PredictedSteps(Regularizer):
-    """R_N = sum_j E_j^(1/p) over the accepted steps j of the solve; E_j is the rms of the raw error, O(dt^p).
+    """R_N = sum_j E_j^(1/p) over the accepted steps j of the solve; E_j is the rms of the raw error, O(dt^p); unit of
+    y^(1/p).
 
     Error control at tolerance tol takes a step in which E = tol, so it divides one step into (E / tol)^(1/p) of them:
     R_N tol^(-1/p) steps in all. The sum is thus proportional to the work itself, and does not depend on the steps by

@@ -51,7 +51,7 @@ class Session:
                 n = wishes.running_cost.n_costs
                 part, taken = replace(solution, costs=solution.costs[taken : taken + n]), taken + n
             found.append(regularizer.penalty(PenaltyContext(term, settings, part, wishes)))
-        return torch.stack(found)
+        return torch.stack(found) if found else solution.y1.new_zeros(0)
 
 
 def _joined(parts: Sequence[Wishes], grid: Grid) -> Wishes:
