@@ -42,8 +42,17 @@ STRANGERS = (
 )
 
 DOORS = {
-    "optuna": {"studies.ledger", "studies.search"},
-    "ray": {"studies.trainable", "studies.search", "studies.schedulers", "studies.run"},
+    "optuna": {"studies.ledger", "studies.proposals", "studies.samplers", "studies.search"},
+    "sqlalchemy": {"studies.proposals"},
+    "ray": {
+        "studies.trainable",
+        "studies.search",
+        "studies.schedulers",
+        "studies.run",
+        "studies.recorder",
+        "studies.ending",
+        "studies.cluster",
+    },
     "mlflow": {"studies.tracking", "reports.load", "reports.publish"},
     "plotly": {"reports.figures"},
     "torchdiffeq": {
