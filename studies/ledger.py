@@ -83,9 +83,9 @@ class Ledger:
             (partial / _EVENTS).touch()
             with EventLog(partial / _EVENTS).opened() as log:
                 log.append({"time": time.time(), "event": "created", "facts": facts})
-            study = open_proposals(partial, spec, spec.storage, facts["study_id"])
-            for start in spec.start:
-                study.enqueue_trial(_dimension_values(spec, start.config))
+            with open_proposals(partial, spec, spec.storage, facts["study_id"]) as study:
+                for start in spec.start:
+                    study.enqueue_trial(_dimension_values(spec, start.config))
             partial.rename(folder)
         except BaseException:
             shutil.rmtree(partial)
@@ -154,9 +154,10 @@ class Ledger:
             drop_torn_line(self.folder / JOURNAL)
             (self.folder / f"{JOURNAL}.lock").unlink(missing_ok=True)  # Optuna would wait 30 s for a killed writer's
             self._load()  # what another process wrote since this one looked
-            self.proposals = open_proposals(self.folder, self.spec, self._storage, self.history.facts.get("study_id"))
-            self._recover()
-            yield self
+            study_id = self.history.facts.get("study_id")
+            with open_proposals(self.folder, self.spec, self._storage, study_id) as self.proposals:
+                self._recover()
+                yield self
 
     def opened(self) -> None:
         """A session begins."""

@@ -24,8 +24,9 @@ class StorageError(NDEError):
     """The database of a study cannot be used."""
 
 
-def open_proposals(folder: Path, spec: StudySpec, storage: str | None, study_id: str | None) -> optuna.Study:
-    """The Optuna study, made if it is not there.
+@contextmanager
+def open_proposals(folder: Path, spec: StudySpec, storage: str | None, study_id: str | None) -> Iterator[optuna.Study]:
+    """The Optuna study, made if it is not there; its connections are closed with the block.
 
     Args:
         folder: of the study, which holds the journal where no database is named.
@@ -38,9 +39,9 @@ def open_proposals(folder: Path, spec: StudySpec, storage: str | None, study_id:
     """
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)  # they tell that the study was opened
-    with answering(storage):
-        return optuna.create_study(
-            storage=_database(storage) if storage else JournalStorage(JournalFileBackend(str(folder / JOURNAL))),
+    with answering(storage), _opened(folder, storage) as opened:
+        yield optuna.create_study(
+            storage=opened,
             study_name=_study_name(spec, study_id) if storage else spec.name,
             directions=[metric.direction.value for metric in spec.objective_metrics],
             load_if_exists=True,
@@ -49,8 +50,8 @@ def open_proposals(folder: Path, spec: StudySpec, storage: str | None, study_id:
 
 def drop_proposals(spec: StudySpec, study_id: str) -> None:
     """Take a study that could not be begun out of the database again, if that can be reached."""
-    with suppress(StorageError, KeyError), answering(spec.storage):
-        optuna.delete_study(study_name=_study_name(spec, study_id), storage=_database(spec.storage or ""))
+    with suppress(StorageError, KeyError), answering(spec.storage), _opened(Path(), spec.storage) as opened:
+        optuna.delete_study(study_name=_study_name(spec, study_id), storage=opened)
 
 
 @contextmanager
@@ -69,8 +70,17 @@ def _study_name(spec: StudySpec, study_id: str | None) -> str:
     return f"{spec.name}-{study_id}"
 
 
-def _database(url: str) -> BaseStorage:
+@contextmanager
+def _opened(folder: Path, storage: str | None) -> Iterator[BaseStorage]:
+    if storage is None:
+        yield JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+        return
     for prefix in _POSTGRES:  # SQLAlchemy would take these for an older driver
-        if url.startswith(prefix):
-            url = f"postgresql+psycopg://{url.removeprefix(prefix)}"
-    return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})  # a connection may have died since its last use
+        if storage.startswith(prefix):
+            storage = f"postgresql+psycopg://{storage.removeprefix(prefix)}"
+    database = RDBStorage(storage, engine_kwargs={"pool_pre_ping": True})  # a connection may have died since its use
+    try:
+        yield database
+    finally:
+        database.remove_session()
+        database.engine.dispose()

@@ -21,7 +21,6 @@ from studies.build import build
 from studies.cluster import check_storage, started_ray
 from studies.ending import Ending, Interrupted, Interruption, interruptible
 from studies.ledger import Ledger
-from studies.proposals import answering
 from studies.recorder import Recorder
 from studies.schedulers import SCHEDULERS
 from studies.search import LedgerSearcher
@@ -199,7 +198,7 @@ def _run(ledger: Ledger, where: Where, on_change: OnChange, is_started: bool = F
     try:
         if searcher.has_work:
             recorder = Recorder(ledger, tracker, searcher, ending, on_change)
-            with _ray(ledger, where, is_started), answering(ledger.spec.storage):
+            with _ray(ledger, where, is_started):
                 _execute(ledger, where, searcher, recorder, ending)
     finally:
         for number in sorted(ledger.history.running):

@@ -77,16 +77,15 @@ def sessions(home):
     after_interrupt = Ledger(folder).record(), _runs(home)
     below = _until_kill(home, folder)
     after_kill = Ledger(folder).record()
-    last = Ended(
-        start("resume", "stopped", cwd=home, PYTHONPATH=str(home))
-    )  # at once, though Ray's processes outlive their driver by a minute
+    # At once, though Ray's processes outlive their driver by a minute.
+    last = Ended(start("resume", "stopped", cwd=home, PYTHONPATH=f"{home}:{os.environ.get('PYTHONPATH', '')}"))
     for pid in alive(below):
         os.kill(pid, signal.SIGKILL)
     return Sessions(interrupted, left, *after_interrupt, after_kill, last, Ledger(folder).record(), _runs(home), home)
 
 
 def _run(home, spec="study.yaml"):
-    return start("run", spec, cwd=home, PYTHONPATH=str(home))
+    return start("run", spec, cwd=home, PYTHONPATH=f"{home}:{os.environ.get('PYTHONPATH', '')}")
 
 
 def _until_ctrl_c(home, folder):
