@@ -52,6 +52,7 @@ DOORS = {
         "studies.recorder",
         "studies.ending",
         "studies.cluster",
+        "studies.benchmarks.faults",
     },
     "mlflow": {"studies.tracking", "reports.load", "reports.publish"},
     "plotly": {"reports.figures"},

@@ -2,5 +2,6 @@
 
 BENCHMARKS = {
     "solvers": "the solvers against torchdiffeq and torchode: time, evaluations, error, memory",
+    "faults": "what a study survives: kills, outages, a full disk",
     "baseline": "one published penalty against the unregularized model, like for like",
 }

@@ -86,7 +86,7 @@ def spread(home, path, cluster):
     folder = home / "nde-runs" / "spread"
     until(lambda: len({event["node"] for event in of_kind(folder, "placed")}) == 2, process)
     until(lambda: len([e for e in of_kind(folder, "epoch") if e["record"]["epoch"] >= 2]) >= 2, process)
-    cluster.remove_node(cluster.worker_nodes[0], allow_graceful=False)
+    cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
     cluster.add_node(num_cpus=2, num_gpus=1)
     ended = Ended(process)
     assert ended.code == 0, ended.err
