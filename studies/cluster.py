@@ -41,6 +41,7 @@ def started_ray(spec: StudySpec, address: str | None) -> Iterator[None]:
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the new one prints a banner even at verbose=0
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S"] = "3600"  # a cluster may be full for a while
+    logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # that trials failed stands in the ledger
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     local = {
         "address": "local",

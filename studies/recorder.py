@@ -18,8 +18,9 @@ from studies.search import LedgerSearcher
 from studies.tracking import Tracker
 
 _MAX_LOSSES = 3  # of the workers of one trial: then it is the trial that kills them
-_LOST = re.compile(r"ray\.exceptions\.(\w*Died\w*|\w*Crashed\w*|\w*Unavailable\w*|ObjectLost\w*|OwnerDied\w*)")
-_NO_MEMORY = re.compile(r"ray\.exceptions\.OutOfMemoryError|OutOfMemoryError: |MemoryError")
+# How Ray words it: the type of an error does not come with its text.
+_LOST = re.compile(r"^The (?:actor|worker|task's local raylet)\b.*(?:died unexpectedly|unavailable|raylet died)", re.M)
+_NO_MEMORY = re.compile(r"running low on memory|OutOfMemoryError|MemoryError")
 
 
 class Recorder(tune.Callback):

@@ -78,7 +78,7 @@ def _call(command: str, rest: list[str]) -> int:
 
 
 def _complain(message: str, code: int = USER_MISTAKE) -> int:
-    print("\n".join(f"nde-study: {line}" for line in redacted(message).splitlines()), file=sys.stderr)
+    print("\n".join(f"nde-study: {line}" for line in redacted(message).split("\n")), file=sys.stderr)
     return code
 
 
