@@ -184,12 +184,14 @@ class Ledger:
         """No more trials are proposed."""
         self._append({"event": "stopped", "reason": reason})
 
-    def started(self, number: int, label: str, config: Mapping[str, Any], parent: int | None = None) -> Attempt:
+    def started(
+        self, number: int, label: str, config: Mapping[str, Any], parent: int | None = None, sampler_s: float = 0.0
+    ) -> Attempt:
         """A trial begins, or goes on from its last checkpoint; epochs after that are forgotten."""
         history, attempt = self.history, self.history.attempts[number] + 1
         saved = self._last_saved(number)
         from_epoch = saved.epoch if saved else 0
-        event = {"number": number, "label": label, "config": dict(config), "parent": parent}
+        event = {"number": number, "label": label, "config": dict(config), "parent": parent, "sampler_s": sampler_s}
         self._append({"event": "started", "attempt": attempt, "from_epoch": from_epoch, **event})
         return Attempt(
             folder=attempt_folder(self.folder, number, attempt),

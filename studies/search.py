@@ -75,14 +75,13 @@ class LedgerSearcher(Searcher):
 
     Args:
         ledger: being written.
-        sampler_s: called with the seconds that a proposal took.
+        clock: seconds from an arbitrary origin.
     """
 
     def __init__(self, ledger: Ledger, clock: Callable[[], float]) -> None:
         super().__init__()
         self._ledger, self._clock = ledger, clock
         self.is_draining = False  # set to hand out nothing more
-        self.sampler_s: list[float] = []  # of each proposal
         self._n_judged = -1  # ended trials at which the study's end was last thought about
 
     @property
@@ -101,8 +100,10 @@ class LedgerSearcher(Searcher):
         if not self.has_work:
             return None if self._ledger.history.running else Searcher.FINISHED
         waiting = self._ledger.history.waiting
-        proposal = self._again(min(waiting)) if waiting else self._timed_proposal()
-        attempt = self._ledger.started(proposal.number, proposal.label, proposal.config, proposal.parent)
+        began = self._clock()
+        proposal = self._again(min(waiting)) if waiting else propose(self._ledger)
+        sampler_s = self._clock() - began
+        attempt = self._ledger.started(proposal.number, proposal.label, proposal.config, proposal.parent, sampler_s)
         timeout = self._ledger.spec.timeout_s
         gpu = self._ledger.spec.resources.gpu
         return {
@@ -120,12 +121,6 @@ class LedgerSearcher(Searcher):
     def _again(self, number: int) -> Proposal:
         trial = self._ledger.trial(number)
         return Proposal(number, trial.label, trial.config, trial.parent)
-
-    def _timed_proposal(self) -> Proposal:
-        began = self._clock()
-        proposal = propose(self._ledger)
-        self.sampler_s.append(self._clock() - began)
-        return proposal
 
     def _judge(self) -> None:
         """Whether the study should end early is asked after each trial that ended, not several times a second."""

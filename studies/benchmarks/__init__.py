@@ -3,5 +3,6 @@
 BENCHMARKS = {
     "solvers": "the solvers against torchdiffeq and torchode: time, evaluations, error, memory",
     "faults": "what a study survives: kills, outages, a full disk",
+    "overhead": "what a study costs beside its training",
     "baseline": "one published penalty against the unregularized model, like for like",
 }

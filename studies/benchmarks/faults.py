@@ -6,12 +6,10 @@ After each fault the study is resumed to its end, then its ledger, Optuna and ML
 import argparse
 import json
 import random
-import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from ray.cluster_utils import Cluster
 
 from studies.arguments import whole_number
 from studies.benchmarks.faults_audit import Audit, audit, front_of
-from studies.benchmarks.faults_world import Server, begin, finish, kill, served, small_disk, until, workers_below
+from studies.benchmarks.faults_world import begin, finish, free_port, kill, served, small_disk, until, workers_below
 from studies.benchmarks.machine import machine_lines
 
 _SPEC = """
@@ -136,7 +134,7 @@ def kill_node(home: Path, n_kills: int, seed: int) -> Finding:
 def kill_server(home: Path, n_kills: int, seed: int) -> Finding:
     """kill -9 of the MLflow server, which comes back after some seconds."""
     study = Trial(home, "server", epochs=30)
-    with _served(home) as server:
+    with served(home / "mlflow", free_port()) as server:
         driver = begin("run", "study.yaml", "--tracking-uri", server.uri, cwd=study.home)
         n_done = 0
         while n_done < n_kills:
@@ -154,7 +152,7 @@ def kill_server(home: Path, n_kills: int, seed: int) -> Finding:
 def outage(home: Path, seconds: int, seed: int) -> Finding:
     """The tracking server answers 500 for some time."""
     study = Trial(home, "outage", epochs=30)
-    with _served(home) as server:
+    with served(home / "mlflow", free_port()) as server:
         driver = begin("run", "study.yaml", "--tracking-uri", server.uri, cwd=study.home)
         study.has_gone_on(20, driver)
         server.is_broken = True
@@ -186,15 +184,6 @@ def full_disk(home: Path, n_kills: int, seed: int) -> Finding:
         return Finding(
             "a full disk", int(code == 1), audit(study.folder), front_of(study.folder) == front_of(alone.folder)
         )
-
-
-@contextmanager
-def _served(home: Path) -> Iterator[Server]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    with served(home / "mlflow", port) as server:
-        yield server
 
 
 Fault = Callable[[Path, int, int], Finding]
