@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from studies.secret import redacted
 from studies.spec import StudySpec
 
 _OBJECT_STORE_BYTES = 80 * 1024 * 1024  # trials exchange a few numbers; Ray's smallest store is enough
+_CONNECT_S = 10.0
 _PATIENCE_S = 120.0  # for a node to answer
 _ROOMS: tuple[ModuleType, ...] = (ndecore, search_spaces, reports, studies)
 
@@ -51,6 +53,8 @@ def started_ray(spec: StudySpec, address: str | None) -> Iterator[None]:
         "_node_ip_address": "127.0.0.1",
     }
     code = {"py_modules": [str(Path(str(room.__file__)).parent) for room in _ROOMS]}
+    if address:
+        _check_answers(address)
     try:
         try:
             ray.init(**quiet, **({"address": address, "runtime_env": code} if address else local))
@@ -61,6 +65,19 @@ def started_ray(spec: StudySpec, address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        if address != "auto":
+            raise InputError(f"--address: got {address!r}, allowed: HOST:PORT of a Ray cluster, or auto")
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise NDEError(f"Ray at {address} cannot be used: {error}; see `ray status` there") from None
 
 
 def _check_room(spec: StudySpec) -> None:
