@@ -13,6 +13,7 @@ from ray.cluster_utils import Cluster
 
 import studies
 from ndecore.errors import InputError
+from ndecore.tasks import TASKS
 from reports.records import Cause, TrialStatus
 from search_spaces.document import parse_document
 from studies.cluster import check_storage, started_ray
@@ -57,19 +58,22 @@ def home(tmp_path_factory):
     (home / "greedy-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: greedy\nVersion: 1\n")
     (home / "greedy-1.dist-info" / "entry_points.txt").write_text("[ndecore.tasks]\ngreedy = greedy_task:Greedy\n")
     (home / "study.yaml").write_text(STUDY)
-    return home
+    with pytest.MonkeyPatch.context() as patch:  # as if this process had been started with the package installed
+        patch.setitem(vars(TASKS), "_targets", dict.fromkeys((*TASKS, "greedy"), ""))
+        yield home
 
 
 @pytest.fixture(scope="module")
 def path(home):
-    """What the driver and the nodes import from; a task's package is installed on the nodes, ours travels."""
+    """What the driver imports from."""
     return f"{home}:{os.environ.get('PYTHONPATH', '')}"
 
 
 @pytest.fixture(scope="module")
-def cluster(path):
+def cluster(home):
+    """Its nodes have the package of the task, which does not travel; ours does."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", path)
+        patch.setenv("PYTHONPATH", str(home))
         patch.setenv("RAY_memory_monitor_refresh_ms", "0")
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
         for _ in range(2):
@@ -153,7 +157,8 @@ def test_a_cluster_that_is_not_there_is_told_of_in_one_line(home, path, tmp_path
 
 
 @pytest.fixture
-def joined(cluster):
+def joined(cluster, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # workers on the driver's machine would import from where it is
     spec = read_spec(parse_document("name: s\ntask: digits_node\n", "s.yaml"))
     with started_ray(spec, cluster.address):
         yield
