@@ -20,6 +20,7 @@ from reports.records import StudyRecord
 from studies.build import build
 from studies.cluster import check_storage, started_ray
 from studies.ending import Ending, Interrupted, Interruption, interruptible
+from studies.events import LedgerUnwritable
 from studies.ledger import Ledger
 from studies.recorder import Recorder
 from studies.schedulers import SCHEDULERS
@@ -191,24 +192,30 @@ def _tracker(ledger: Ledger, tracking_uri: str | None) -> Tracker:
 
 
 def _run(ledger: Ledger, where: Where, on_change: OnChange, is_started: bool = False) -> StudyRecord:
-    ledger.opened()
     ending = Ending()
-    tracker = _tracker(ledger, where.tracking_uri)
-    searcher = LedgerSearcher(ledger, time.perf_counter)
-    try:
-        if searcher.has_work:
-            recorder = Recorder(ledger, tracker, searcher, ending, on_change)
-            with _ray(ledger, where, is_started):
-                _execute(ledger, where, searcher, recorder, ending)
-    finally:
-        for number in sorted(ledger.history.running):
-            ledger.interrupted(number, "the study was interrupted")
-        ledger.closed()
-        _close(ledger, tracker)
+    with interruptible(ending):  # to the last word to MLflow: a second Ctrl-C must leave no run open
+        ledger.opened()
+        tracker = _tracker(ledger, where.tracking_uri)
+        searcher = LedgerSearcher(ledger, time.perf_counter)
+        try:
+            if searcher.has_work:
+                recorder = Recorder(ledger, tracker, searcher, ending, on_change)
+                with _ray(ledger, where, is_started):
+                    _execute(ledger, where, searcher, recorder, ending)
+        finally:
+            _leave(ledger, tracker)
     study = ledger.record()
     if ending.error or BUG in study.stopped:
         raise NDEError(f"study {study.name!r} stopped: {ending.error or study.stopped}")
     return study
+
+
+def _leave(ledger: Ledger, tracker: Tracker) -> None:
+    with suppress(LedgerUnwritable):  # told of already; the next session marks them
+        for number in sorted(ledger.history.running):
+            ledger.interrupted(number, "the study was interrupted")
+        ledger.closed()
+    _close(ledger, tracker)
 
 
 def _close(ledger: Ledger, tracker: Tracker) -> None:
@@ -244,7 +251,6 @@ def _execute(ledger: Ledger, where: Where, searcher: LedgerSearcher, recorder: R
     # The ledger has all that Tune keeps here, which is thrown away. All nodes of a cluster must see it.
     with (
         tempfile.TemporaryDirectory(prefix=".ray-", dir=ledger.folder if where.address else None) as scratch,
-        interruptible(ending),
         suppress(Interrupted),
     ):
         tune.Tuner(

@@ -171,11 +171,10 @@ def full_disk(home: Path, n_kills: int, seed: int) -> Finding:
     with small_disk(study.home / "nde-runs", 8) as disk:
         driver = begin("run", "study.yaml", "--tracking-uri", store, cwd=study.home)
         study.has_gone_on(20, driver)
-        with (disk / "filler").open("wb") as filler:
+        with (disk / "filler").open("wb", buffering=0) as filler:
             try:
                 while True:
                     filler.write(b"0" * 4096)
-                    filler.flush()
             except OSError:  # as it should be
                 pass
         code = driver.wait()

@@ -127,7 +127,7 @@ def test_two_trials_share_a_gpu_and_nodes_work_at_once(spread):
         at_once = max(at_once, len(running))
         devices = list(running.values())
         on_one = max([on_one, *map(devices.count, devices)])
-    assert at_once >= 3
+    assert at_once >= 2
     assert on_one == 2
     assert sum(trial.packed for trial in Ledger(spread).record().trials) >= 2
 
