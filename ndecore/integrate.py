@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -13,13 +13,15 @@ from ndecore.controllers.base import Controller
 from ndecore.controllers.initial_step import initial_step
 from ndecore.controllers.integral import IController
 from ndecore.errors import InputError
-from ndecore.norms import Differences, Pair, SizeTape, StepSizes, step_sizes
+from ndecore.norms import Measured, SizeTape, StepSizes, step_sizes
 from ndecore.solution import Solution, SolveStats, StepRecords
 from ndecore.solvers.base import Solver, StepResult
 from ndecore.solvers.tsit5 import Tsit5
 from ndecore.status import Status
 from ndecore.terms import Term
 from ndecore.types import State, States
+
+Watch: TypeAlias = Callable[[float, State], None]  # (t, y) where an accepted step began
 
 
 @dataclass(frozen=True)
@@ -33,17 +35,33 @@ class Problem:
     ts: tuple[float, ...] = ()  # output times, sorted from t0 to t1
     differentiable_records: bool = False
     n_controlled: int | None = None  # leading elements of the flattened state whose error is controlled; all if None
+    watch: Watch | None = None  # is told where each accepted step began
     first_step: float | None = None  # the automatic one if None
 
     def outputs_at_start(self) -> range:
         """The outputs at t0, by number."""
         return range(sum(1 for t in self.ts if t == self.t0))
 
+    @property
+    def n_sized(self) -> int:
+        """The elements over which sizes are taken."""
+        return self.n_controlled or self.y0.numel()
+
+    def controlled(self, step: Measured) -> Measured:
+        """What a step left, of the elements whose error is controlled; the step itself if that is all of them."""
+        return step if self.n_controlled is None else step.head(self.n_controlled)
+
 
 class Adjoint(ABC):
     """How a solve is differentiated."""
 
     differentiates_records: ClassVar[bool]  # whether error and stiffness can carry gradients
+    tapes_states: ClassVar[bool]  # whether the states that a watch is told carry gradients
+
+    @property
+    def tells_steps(self) -> bool:
+        """Whether a watch is told of accepted steps."""
+        return True
 
     @abstractmethod
     def solve(self, problem: Problem, settings: "SolveSettings") -> Solution:
@@ -59,6 +77,7 @@ class Tape(Adjoint):
     """
 
     differentiates_records: ClassVar[bool] = True
+    tapes_states: ClassVar[bool] = True
 
     def solve(self, problem: Problem, settings: "SolveSettings") -> Solution:
         """Run the loop; see `Adjoint.solve`."""
@@ -128,7 +147,7 @@ def integrate(
 class _Attempt(NamedTuple):
     """What one attempted step left."""
 
-    differences: Differences
+    controlled: Measured
     sizes: Tensor  # [5], see `StepSizes`
     values: list[float]  # the same on the host
     ratio: float  # error ratio; infinite where the step or its new state is not finite
@@ -143,7 +162,7 @@ class _Run:
         self.problem, self.settings, self.watch, self.scratch = problem, settings, watch, scratch
         self.t, self.y = problem.t0, problem.y0
         self.differentiable = problem.differentiable_records and torch.is_grad_enabled()
-        self.n_sized = problem.n_controlled or self.y.numel()
+        self.n_sized = problem.n_sized
         self.evaluations_before = problem.term.n_evaluations
         self.n_accepted = self.n_rejected = 0
         self.times: list[tuple[float, float]] = []
@@ -213,31 +232,25 @@ class _Run:
         return max(self.relative_resolution * abs(self.t), self.finest)
 
     def _measure(self, step: StepResult) -> _Attempt:
-        s, y0, y1 = self.settings, self.y, step.y1
+        s = self.settings
         if self.differentiable or not torch.is_grad_enabled():
             differences = step.differences()
         else:
             with torch.no_grad():
                 differences = step.differences()
-        if self.problem.n_controlled is not None:
-            differences, y0, y1 = self._controlled(differences), self._head(y0), self._head(y1)
-        sizes = step_sizes(differences, y0, y1, s.rtol, s.atol)
+        controlled = self.problem.controlled(Measured(differences, self.y, step.y1))
+        sizes = step_sizes(*controlled, s.rtol, s.atol)
         # The one host synchronisation of a step. The size of y1 is read too: an infinite state scales its error to 0.
         values = sizes.tolist()
         ratio = values[0] / math.sqrt(self.n_sized)
         # The squares in a norm overflow at the root of the largest number: only then is each element looked at.
         finite = math.isfinite(ratio) and (math.isfinite(values[-1]) or bool(step.y1.isfinite().all()))
-        return _Attempt(differences, sizes, values, ratio if finite else math.inf)
-
-    def _controlled(self, differences: Differences) -> Differences:
-        pairs = (pair and Pair(*map(self._head, pair)) for pair in (differences.slopes, differences.arguments))
-        return Differences(None if differences.error is None else self._head(differences.error), *pairs)
-
-    def _head(self, x: State) -> Tensor:
-        return x.reshape(-1)[: self.n_sized]
+        return _Attempt(controlled, sizes, values, ratio if finite else math.inf)
 
     def _accept(self, accepted: Accepted, attempt: _Attempt, t_next: float) -> None:
         self.watch(accepted)
+        if self.problem.watch is not None:
+            self.problem.watch(self.t, self.y)
         if accepted.inside:
             self.saved.append(accepted.step.interpolate([self.problem.ts[i] for i in accepted.inside]))
         if accepted.at_end:
@@ -247,7 +260,7 @@ class _Run:
         self.values.append(attempt.values)
         self.n_accepted += 1
         if self.differentiable:
-            self.tape.add(attempt.sizes, attempt.differences, self.y, accepted.step.y1)
+            self.tape.add(attempt.sizes, *attempt.controlled)
         self.t, self.y = t_next, accepted.step.y1
 
     def _passed(self, t_next: float) -> tuple[range, range]:

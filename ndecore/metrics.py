@@ -27,6 +27,7 @@ METRICS: Mapping[str, Metric] = {
         # What tasks score on held-out data.
         Metric("accuracy", "1", Direction.MAXIMIZE),
         Metric("loss", "nats", Direction.MINIMIZE),
+        Metric("mse", "unit of y squared", Direction.MINIMIZE),
         # What every run costs, whatever the task.
         Metric("nfe", "evaluations per held-out solve", Direction.MINIMIZE),
         Metric("train_s", "s", Direction.MINIMIZE),

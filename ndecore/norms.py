@@ -71,6 +71,24 @@ class Differences(NamedTuple):
     arguments: Pair | None = None  # these arguments; present together with the slopes
 
 
+class Measured(NamedTuple):
+    """What of a step is measured."""
+
+    differences: Differences
+    y0: State
+    y1: State
+
+    def head(self, n: int) -> "Measured":
+        """The same of the leading `n` elements of the flattened state."""
+
+        def cut(x: State) -> Tensor:
+            return x.reshape(-1)[:n]
+
+        error, slopes, arguments = self.differences
+        pairs = (pair and Pair(*map(cut, pair)) for pair in (slopes, arguments))
+        return Measured(Differences(None if error is None else cut(error), *pairs), cut(self.y0), cut(self.y1))
+
+
 class StepSizes(NamedTuple):
     """The sizes of a step's differences, 2-norms over all n elements; each of shape [] or, of several steps, [steps].
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from ndecore.errors import InputError, SolveFailed
 from ndecore.states import map_tensors, tensors_of
 from ndecore.status import Status
@@ -43,6 +45,7 @@ class Solution:
     records: StepRecords
     stats: SolveStats
     status: Status
+    costs: Tensor | None = None  # [n_costs], the integral of the running cost over |dt|, if one was asked for
 
     def at(self, t: float) -> StateTree:
         """The state at the requested time `t`; raise `InputError` for another time or one that was not reached."""

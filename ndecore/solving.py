@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ndecore.errors import InputError
-from ndecore.integrate import Problem, SolveSettings
+from ndecore.integrate import Problem, SolveSettings, Watch
+from ndecore.running_cost import ChargedTerm, RunningCost
 from ndecore.solution import Solution
 from ndecore.states import structure_of
 from ndecore.terms import ODETerm
@@ -28,6 +29,8 @@ def solve(  # noqa: PLR0913 - one keyword for each thing that one may want of a 
     ts: Sequence[float] = (),
     parameters: Sequence[Tensor] | None = None,
     differentiable_records: bool = False,
+    watch: Watch | None = None,
+    running_cost: RunningCost | None = None,
     throw: bool = False,
 ) -> Solution:
     """Solve dy/dt = f(t, y) from y(t0) = y0 to t1, forwards or backwards in time.
@@ -46,6 +49,8 @@ def solve(  # noqa: PLR0913 - one keyword for each thing that one may want of a 
         ts: output times between t0 and t1 in the direction of time; dense output, no step is shortened for them.
         parameters: the tensors that f depends on, where the adjoint needs to know and f is not an `nn.Module`.
         differentiable_records: whether error and stiffness carry gradients (for global regularizers).
+        watch: told (t, y) where each accepted step began, as the solve goes; y is a vector if y0 is a structure.
+        running_cost: integrated along the solution, outside the error control; see `Solution.costs`.
         throw: raise `SolveFailed` unless the status is SUCCESS; otherwise read `solution.status`.
 
     Returns:
@@ -72,12 +77,32 @@ def solve(  # noqa: PLR0913 - one keyword for each thing that one may want of a 
             "the steps of the solve, allowed: false, or a discrete adjoint of ours (tape, checkpointed); or a local "
             "penalty"
         )
-    problem = Problem(term, state, float(t0), float(t1), tuple(map(float, ts)), differentiable_records)
-    solution = settings.adjoint.solve(problem, settings)
+    if watch is not None and not settings.adjoint.tells_steps:
+        raise InputError(
+            f"watch: got one with {settings.adjoint}, which does not tell its steps, allowed: an adjoint of ours, or "
+            "an adaptive method of torchdiffeq"
+        )
+    problem = Problem(term, state, float(t0), float(t1), tuple(map(float, ts)), differentiable_records, watch=watch)
+    if running_cost is None:
+        solution = settings.adjoint.solve(problem, settings)
+    else:
+        solution = _charged(problem, settings, running_cost)
     if structure is not None:
         y1, ys = structure.unflatten(solution.y1), structure.unflatten(solution.ys)
         solution = replace(solution, y1=y1, ys=ys)
     return solution.check() if throw else solution
+
+
+def _charged(problem: Problem, settings: SolveSettings, cost: RunningCost) -> Solution:
+    """Solve with the running cost as further elements of the state."""
+    term, watch = problem.term, problem.watch
+    assert isinstance(term, ODETerm)
+    charged = ChargedTerm(term, cost, problem.y0.shape)
+    bare = None if watch is None else (lambda t, y: watch(t, charged.parts(y)[0]))
+    joint = replace(problem, term=charged, y0=charged.start(problem.y0), n_controlled=problem.y0.numel(), watch=bare)
+    found = settings.adjoint.solve(joint, settings)
+    (y1, costs), (ys, _) = charged.parts(found.y1), charged.parts(found.ys)
+    return replace(found, y1=y1, ys=ys, costs=math.copysign(1.0, problem.t1 - problem.t0) * costs)
 
 
 def _check_problem(y0: State, t0: float, t1: float, ts: Sequence[float]) -> None:

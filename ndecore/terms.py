@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -10,18 +11,41 @@ from ndecore.errors import InputError
 from ndecore.types import Scalar, State, VectorField
 
 
+@dataclass
+class Counts:
+    """Evaluations of a vector field."""
+
+    n_evaluations: int = 0
+    n_taped: int = 0  # of those, the ones made with gradients enabled
+    n_replayed: int = 0  # beside those, the ones that an adjoint made, and differentiated, for a gradient
+
+
 class Term(ABC):
     """A vector field as step methods see it, counting its evaluations.
 
     Args:
         parameters: every tensor that the field depends on and that may need a gradient; None if nobody said.
+        counts: where to count; its own by default.
     """
 
-    def __init__(self, parameters: Sequence[Tensor] | None = None) -> None:
+    def __init__(self, parameters: Sequence[Tensor] | None = None, counts: Counts | None = None) -> None:
         self.parameters = None if parameters is None else tuple(parameters)
-        self.n_evaluations = 0
-        self.n_taped = 0  # of those, the ones made with gradients enabled
-        self.n_replayed = 0  # beside those, the ones that an adjoint made, and differentiated, for a gradient
+        self.counts = counts or Counts()
+
+    @property
+    def n_evaluations(self) -> int:
+        """Those made for solves and penalties."""
+        return self.counts.n_evaluations
+
+    @property
+    def n_taped(self) -> int:
+        """Of those, the ones made with gradients enabled."""
+        return self.counts.n_taped
+
+    @property
+    def n_replayed(self) -> int:
+        """Beside those, the ones that an adjoint made, and differentiated, for a gradient."""
+        return self.counts.n_replayed
 
     @abstractmethod
     def __call__(self, t: float, y: State) -> State:
@@ -54,9 +78,13 @@ class ODETerm(Term):
 
     def at(self, t: Scalar, y: State) -> State:
         """The same, where the time is a tensor already."""
-        self.n_evaluations += 1
-        self.n_taped += torch.is_grad_enabled()
-        dydt = self.field(t, y)
+        self.counts.n_evaluations += 1
+        self.counts.n_taped += torch.is_grad_enabled()
+        return self.checked(self.field(t, y), y)
+
+    @staticmethod
+    def checked(dydt: object, y: State) -> State:
+        """What a field returned, or an `InputError` if it is not like y."""
         if not isinstance(dydt, Tensor):
             raise InputError(
                 f"vector field returned a {type(dydt).__name__}, allowed: a tensor of shape {tuple(y.shape)}, like its "

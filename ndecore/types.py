@@ -10,6 +10,7 @@ Scalar: TypeAlias = Float[Tensor, ""]
 State: TypeAlias = Float[Tensor, "*state"]  # the solution at one time, any shape
 States: TypeAlias = Float[Tensor, "times *state"]  # noqa: F821 - the solution at several times
 PerStep: TypeAlias = Float[Tensor, " steps"]  # one value per accepted step
+PerPenalty: TypeAlias = Float[Tensor, " penalties"]
 Images: TypeAlias = Float[Tensor, "batch pixels"]
 Logits: TypeAlias = Float[Tensor, "batch classes"]
 Labels: TypeAlias = Int[Tensor, " batch"]

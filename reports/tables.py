@@ -22,8 +22,9 @@ class FrontRow:
     label: str
     values: Mapping[str, float]  # the study's objectives, by Metric.name, in their units
     regularizer: str
-    weight: float | None  # dimensionless, at the first epoch
+    weight: float | None  # dimensionless, at the first epoch; of a penalty alone, as the next
     weight_end: float | None  # dimensionless, at the last
+    summand_weights: Mapping[str, Mapping[str, float]]  # of a sum: summand -> the same two, those that there are
     rtol: float | None  # dimensionless
     solver_gap: float | None  # dimensionless
     is_knee: bool
@@ -91,10 +92,11 @@ def study_summary(study: StudyRecord) -> dict[str, Any]:
 
 
 def weight_text(row: FrontRow) -> str:
-    """The penalty's weight, with where its schedule ends: "100 → 10"."""
-    if row.weight_end is None or row.weight_end == row.weight:
-        return _number(row.weight)
-    return f"{_number(row.weight)} → {_number(row.weight_end)}"
+    """The penalty's weight, with where its schedule ends: "100 → 10"; of a sum "error 10, stiffness 1"."""
+    if row.summand_weights:
+        each = row.summand_weights.items()
+        return ", ".join(f"{name} {_from_to(own.get('weight'), own.get('weight_end'))}" for name, own in each)
+    return _from_to(row.weight, row.weight_end)
 
 
 def _row(study: StudyRecord, trial: TrialRecord, baseline: TrialRecord | None, is_knee: bool) -> FrontRow:
@@ -107,11 +109,21 @@ def _row(study: StudyRecord, trial: TrialRecord, baseline: TrialRecord | None, i
         regularizer=str(config.get("regularizer", "")),
         weight=config.get("weight"),
         weight_end=config.get("weight_end"),
+        summand_weights=_summand_weights(config),
         rtol=config.get("rtol"),
         solver_gap=last.solver_gap,
         is_knee=is_knee,
         ratios=_ratios(trial, baseline) if baseline else {},
     )
+
+
+def _summand_weights(config: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for key, value in config.items():
+        summand, dot, name = key.rpartition(".")
+        if dot and name in ("weight", "weight_end"):
+            found.setdefault(summand, {})[name] = value
+    return found
 
 
 def _ratios(trial: TrialRecord, baseline: TrialRecord) -> dict[str, float]:
@@ -136,6 +148,10 @@ def _baseline_sentence(study: StudyRecord) -> list[str]:
     measured = baseline.epochs[-1].objectives()
     values = ", ".join(f"{title_with_unit(m)} {value_text(m, measured[m.name])}" for m in study.objectives)
     return [f"Ratios are to trial {baseline.number}, {BASELINE}: {values}."]
+
+
+def _from_to(weight: float | None, weight_end: float | None) -> str:
+    return _number(weight) if weight_end in (None, weight) else f"{_number(weight)} → {_number(weight_end)}"
 
 
 def _number(value: float | None) -> str:

@@ -5,6 +5,7 @@ from ndecore.metrics import Metric
 _TITLES = {
     "accuracy": "validation accuracy",
     "loss": "validation loss",
+    "mse": "validation error",
     "nfe": "NFE",
     "train_s": "training time",
     "predict_s": "prediction time",

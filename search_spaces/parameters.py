@@ -17,6 +17,7 @@ from search_spaces.problems import Problem, did_you_mean
 
 Check = Callable[[object], Value | None]
 
+SUM, NOTHING = "+", "none"  # how regularizers are added, and the one that cannot be
 MAX_SEED = 2**32 - 1  # numpy, and with it every search library, takes no larger one
 
 
@@ -75,6 +76,52 @@ def _positive(name: str, doc: str) -> Parameter:
     return _real(name, lambda value: value > 0, "a finite number > 0", doc)
 
 
+def _not_negative(name: str, doc: str) -> Parameter:
+    return _real(name, lambda value: value >= 0, "a finite number >= 0", doc)
+
+
+def _part(name: str, doc: str) -> Parameter:
+    return _real(name, lambda value: 0 < value < 1, "a number 0 < x < 1", doc)
+
+
+def _sum(name: str, names: Collection[str], doc: str) -> Parameter:
+    def check(value: object) -> Value | None:
+        parts = value.split(SUM) if isinstance(value, str) else []
+        is_sum = len(set(parts)) == len(parts) and NOTHING not in parts and all(part in names for part in parts)
+        return value if isinstance(value, str) and (value in names or is_sum) else None
+
+    return Parameter(name, str, check, f"{', '.join(names)}, or several joined by {SUM}", doc, names)
+
+
+# What each summand of a sum may have for itself too, as in `error.weight`.
+_OF_PENALTIES = (
+    _name("agg", ("sum", "mean", "max"), "How a penalty gathers what the accepted steps recorded."),
+    _whole("power", 1, "Of each step's error in the penalty.", 2),
+    _flag("weight_by_dt", "Whether each step's part in the penalty is multiplied by its step size."),
+    _flag("scaled", "Whether the penalty takes tolerance-scaled estimates (the published code) or raw ones."),
+    _name("sampling", ("unbiased", "biased"), "How a local penalty draws times: from the span, or from the steps."),
+    _whole("n_times", 1, "The times that a local penalty draws in each solve."),
+    _flag("full_derivative", "Whether a local penalty's gradient flows through the sampled state too."),
+    _part("spread", "How far STEER moves a time, as a part of the gap before it, dimensionless."),
+    _name("distribution", ("uniform", "gaussian"), "Of STEER's times."),
+    _whole("taylor_order", 2, "The derivative of the solution that TayNODE penalizes.", 3),
+    _not_negative("kinetic", "The factor of RNODE's kinetic term, dimensionless."),
+    _not_negative("jacobian", "The factor of RNODE's Jacobian term, dimensionless."),
+    _name("schedule", SCHEDULES, "How the penalty's weight changes over the training."),
+    _name("pace", ("epoch", "step"), "Whether a schedule moves with every epoch or with every step."),
+    _not_negative("weight", "The penalty's weight, at first; dimensionless."),
+    _positive("weight_end", "The penalty's weight at the end of a schedule that changes it, dimensionless."),
+    _real(
+        "warmup",
+        lambda value: 0 < value <= 1,
+        "a number 0 < x <= 1",
+        "The part of the training in which the schedule `warmup` raises the weight from 0, dimensionless.",
+    ),
+    _positive("budget", "What the schedule `dual_ascent` keeps to by changing the weight; see `budget_of`."),
+    _name("budget_of", ("nfe", "penalty"), "Whose budget: evaluations of a training solve, or the penalty itself."),
+    _positive("gain", "How fast `dual_ascent` changes the weight, dimensionless."),
+)
+
 PARAMETERS: Mapping[str, Parameter] = {
     parameter.name: parameter
     for parameter in (
@@ -89,17 +136,11 @@ PARAMETERS: Mapping[str, Parameter] = {
         _positive("rtol", "The relative tolerance of a step, dimensionless."),
         _positive("atol", "The absolute tolerance of a step, in the state's unit; the same as rtol if absent."),
         _whole("max_steps", 1, "The attempted steps after which a solve is given up."),
-        _name("regularizer", REGULARIZERS, "The penalty added to the loss."),
-        _name("agg", ("sum", "mean", "max"), "How a penalty gathers what the accepted steps recorded."),
-        _flag("weight_by_dt", "Whether each step's part in the penalty is multiplied by its step size."),
-        _flag("scaled", "Whether the penalty takes tolerance-scaled estimates (the published code) or raw ones."),
-        _name("schedule", SCHEDULES, "How the penalty's weight changes over the epochs."),
-        _real(
-            "weight", lambda value: value >= 0, "a finite number >= 0", "The penalty's weight, at first; dimensionless."
-        ),
-        _positive("weight_end", "The penalty's weight at the end of a schedule that changes it, dimensionless."),
+        _sum("regularizer", REGULARIZERS, "The penalty added to the loss, or several."),
+        *_OF_PENALTIES,
+        _name("optimizer", ("sgd", "adam", "adamax"), "The optimizer."),
         _positive("learning_rate", "The size of the optimizer's steps, dimensionless."),
-        _real("momentum", lambda value: 0 <= value < 1, "a number 0 <= x < 1", "Of the optimizer, dimensionless."),
+        _real("momentum", lambda value: 0 <= value < 1, "a number 0 <= x < 1", "Of sgd, dimensionless."),
         _whole("batch_size", 1, "The samples in one training solve."),
         _whole("epochs", 1, "The passes over the training data."),
         _whole("seed", 0, "Of the initial weights, the batches' order and a penalty's random times.", MAX_SEED),
@@ -107,6 +148,28 @@ PARAMETERS: Mapping[str, Parameter] = {
         _whole("eval_batch_size", 1, "The samples in one held-out solve; NFE is counted per solve."),
     )
 }
+
+
+_SUMMAND_KEYS = frozenset(parameter.name for parameter in _OF_PENALTIES)
+
+
+def find_parameter(key: str) -> Parameter | None:
+    """Return what `key` means: a parameter, or one of a summand, as in `error.weight`; None if it means nothing."""
+    summand, dot, name = key.rpartition(".")
+    if not dot:
+        return PARAMETERS.get(key)
+    return PARAMETERS[name] if summand in REGULARIZERS and summand != NOTHING and name in _SUMMAND_KEYS else None
+
+
+def summands(regularizer: Value) -> list[str]:
+    """Return the names that a regularizer is the sum of."""
+    return str(regularizer).split(SUM)
+
+
+def own_parameters(summand: str, config: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the config as one summand sees it: what is its own, `error.weight`, goes over what is everyone's."""
+    shared = {key: value for key, value in config.items() if "." not in key}
+    return shared | {key.rpartition(".")[2]: value for key, value in config.items() if key.startswith(f"{summand}.")}
 
 
 def read_parameter(node: Node, parameter: Parameter, problems: list[Problem]) -> Value | None:
@@ -126,9 +189,10 @@ def read_parameters(node: Node, problems: list[Problem], other: Collection[str] 
     for child in node.children():
         if child.name in other:
             continue
-        if child.name not in PARAMETERS:
+        parameter = find_parameter(child.name)
+        if parameter is None:
             problems.append(unknown_key(child, (*other, *PARAMETERS)))
-        elif (value := read_parameter(child, PARAMETERS[child.name], problems)) is not None:
+        elif (value := read_parameter(child, parameter, problems)) is not None:
             read[child.name] = value
     return read
 

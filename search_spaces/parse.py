@@ -7,7 +7,7 @@ from typing import Any
 from search_spaces.conditions import MAX_OUTLINES, CyclicConditions, conflicts, count_bound, never_active, ordered
 from search_spaces.document import Node
 from search_spaces.domains import Domain, Value, same, text
-from search_spaces.parameters import PARAMETERS, unknown_key
+from search_spaces.parameters import PARAMETERS, find_parameter, unknown_key
 from search_spaces.parse_domain import domain_data, read_domain
 from search_spaces.problems import Problem, did_you_mean
 from search_spaces.space import Condition, Dimension, Space
@@ -56,10 +56,10 @@ def space_data(space: Space) -> dict[str, Any]:
 
 
 def _read_key(node: Node, problems: list[Problem]) -> list[_Variant]:
-    if node.name not in PARAMETERS:
+    parameter = find_parameter(node.name)
+    if parameter is None:
         problems.append(unknown_key(node, list(PARAMETERS)))
         return []
-    parameter = PARAMETERS[node.name]
     if not isinstance(node.value, list):
         return [_Variant(node.name, node, read_domain(node, parameter, problems), True)]
     if not node.value:

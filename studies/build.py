@@ -10,10 +10,13 @@ from ndecore.errors import InputError
 from ndecore.integrate import SolveSettings
 from ndecore.regularizers import REGULARIZERS, SCHEDULES
 from ndecore.regularizers.base import Regularizer
-from ndecore.regularizers.schedules import Constant, Schedule
+from ndecore.regularizers.schedules import Constant
+from ndecore.regularizers.weighted import Weighted
 from ndecore.solvers import SOLVERS
 from ndecore.tasks import TASKS
 from ndecore.training import TrainPlan
+from search_spaces.parameters import NOTHING, find_parameter, own_parameters, summands
+from search_spaces.problems import shown
 
 _DEFAULTS: dict[str, Any] = {
     "solver": "tsit5",
@@ -32,22 +35,22 @@ def build(task_name: str, config: Mapping[str, Any], device: str = "cpu") -> Tra
     Args:
         task_name: a name in `TASKS`.
         config: parameter name -> value, the vocabulary of `search_spaces.parameters`; parameters that the chosen
-            controller, adjoint, regularizer or schedule does not take are ignored.
+            controller, adjoint, regularizer or schedule does not take are ignored, and those that are None.
         device: where to train.
 
     Raises:
         InputError: an unknown name, a value that is not allowed, a missing weight or step size, choices that do not
             work together.
     """
-    chosen = _DEFAULTS | dict(config)
-    task, settings, regularizer = TASKS[task_name](), _settings(chosen), _regularizer(chosen)
-    regularizer.check(settings)
+    chosen = _chosen(config)
+    task, settings, penalties = TASKS[task_name](), _settings(chosen), _penalties(chosen)
+    for penalty in penalties:
+        penalty.regularizer.check(settings)
     return TrainPlan(
         task=task,
         settings=settings,
         hyperparameters=replace(task.defaults, **_taken(type(task.defaults), chosen)),
-        regularizer=regularizer,
-        schedule=_schedule(chosen),
+        penalties=penalties,
         seed=chosen["seed"],
         threads=chosen["threads"],
         device=device,
@@ -59,7 +62,7 @@ def complete(task_name: str, config: Mapping[str, Any]) -> dict[str, Any]:
 
     `build(task, complete(task, config))` equals `build(task, config)`; what has no effect is left out.
     """
-    chosen = _DEFAULTS | dict(config)
+    chosen = _chosen(config)
     plan = build(task_name, config)
     tolerances = {name: getattr(plan.settings, name) for name in ("rtol", "atol", "max_steps")}
     parts = (plan.settings.controller, plan.settings.adjoint)
@@ -67,9 +70,23 @@ def complete(task_name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in own if value is not None}
     named = {name: chosen[name] for name in ("solver", "controller", "adjoint")} | given | tolerances
     penalty = {"regularizer": chosen["regularizer"]}
-    if chosen["regularizer"] != "none":
-        penalty |= asdict(plan.regularizer) | {"schedule": chosen["schedule"]} | asdict(plan.schedule)  # type: ignore[call-overload]
+    for name, weighted in zip(_names(chosen), plan.penalties, strict=True):
+        own = asdict(weighted.regularizer)  # type: ignore[call-overload]
+        if weighted.regularizer.is_weighted:
+            own |= {"schedule": own_parameters(name, chosen)["schedule"]} | asdict(weighted.schedule)  # type: ignore[call-overload]
+        prefix = f"{name}." if len(plan.penalties) > 1 else ""
+        penalty |= {f"{prefix}{key}": value for key, value in own.items()}
     return named | penalty | asdict(plan.hyperparameters) | {"seed": plan.seed, "threads": plan.threads}
+
+
+def _chosen(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config over the defaults; raise `InputError` for a value that is not allowed."""
+    given = {key: value for key, value in config.items() if value is not None}
+    for key, value in given.items():
+        parameter = find_parameter(key)
+        if parameter is not None and parameter.check(value) is None:
+            raise InputError(f"{key}: got {shown(value)}, allowed: {parameter.allowed}")
+    return _DEFAULTS | given
 
 
 def _taken(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,14 +112,18 @@ def _settings(config: Mapping[str, Any]) -> SolveSettings:
     return SolveSettings(SOLVERS[config["solver"]](), controller, adjoint, **tolerances)
 
 
-def _regularizer(config: Mapping[str, Any]) -> Regularizer:
-    found: Regularizer = _made(REGULARIZERS[config["regularizer"]], config, f"regularizer {config['regularizer']!r}")
-    return found
+def _names(config: Mapping[str, Any]) -> list[str]:
+    return [name for name in summands(config["regularizer"]) if name != NOTHING]
 
 
-def _schedule(config: Mapping[str, Any]) -> Schedule:
-    if config["regularizer"] == "none":
-        return Constant(0.0)
-    what = f"regularizer {config['regularizer']!r} with a {config['schedule']} schedule"
-    found: Schedule = _made(SCHEDULES[config["schedule"]], config, what)
-    return found
+def _penalties(config: Mapping[str, Any]) -> tuple[Weighted, ...]:
+    return tuple(_penalty(name, own_parameters(name, config)) for name in _names(config))
+
+
+def _penalty(name: str, config: Mapping[str, Any]) -> Weighted:
+    regularizer: Regularizer = _made(REGULARIZERS[name], config, f"regularizer {name!r}")
+    if not regularizer.is_weighted:
+        return Weighted(regularizer, Constant(0.0))
+    schedule = config["schedule"]
+    what = f"regularizer {name!r} with the schedule {schedule!r}"
+    return Weighted(regularizer, _made(SCHEDULES[schedule], config, what))

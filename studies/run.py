@@ -203,19 +203,24 @@ def _run(ledger: Ledger, where: Where, on_change: OnChange, is_started: bool = F
                 with _ray(ledger, where, is_started):
                     _execute(ledger, where, searcher, recorder, ending)
         finally:
-            _leave(ledger, tracker)
+            _leave(ledger, tracker, ending)
     study = ledger.record()
-    if ending.error or BUG in study.stopped:
-        raise NDEError(f"study {study.name!r} stopped: {ending.error or study.stopped}")
+    if BUG in study.stopped:
+        raise NDEError(f"study {study.name!r} stopped: {study.stopped}")
+    if ending.error:
+        raise NDEError(f"study {study.name!r}: {ending.error}")
     return study
 
 
-def _leave(ledger: Ledger, tracker: Tracker) -> None:
+def _leave(ledger: Ledger, tracker: Tracker, ending: Ending) -> None:
     with suppress(LedgerUnwritable):  # told of already; the next session marks them
         for number in sorted(ledger.history.running):
             ledger.interrupted(number, "the study was interrupted")
         ledger.closed()
-    _close(ledger, tracker)
+    try:
+        _close(ledger, tracker)
+    except NDEError as error:  # what stopped the study comes first, and what MLflow lacks the next session sends
+        ending.fail(str(error))
 
 
 def _close(ledger: Ledger, tracker: Tracker) -> None:

@@ -25,13 +25,21 @@ ARROWS = {
 # Inside ndecore, from the bottom up: a module imports its own layer or one below. The longest prefix counts.
 LAYERS = (
     ("ndecore.errors", "ndecore.types", "ndecore.status", "ndecore.metrics", "ndecore.registry"),
-    ("ndecore.norms", "ndecore.terms", "ndecore.brownian", "ndecore.states", "ndecore.solution"),
+    (
+        "ndecore.norms",
+        "ndecore.terms",
+        "ndecore.running_cost",
+        "ndecore.brownian",
+        "ndecore.states",
+        "ndecore.solution",
+    ),
     ("ndecore.solvers", "ndecore.controllers"),
     ("ndecore.integrate",),
     ("ndecore.adjoints",),
     ("ndecore.solving",),
     ("ndecore.regularizers", "ndecore.models"),
     ("ndecore.datasets", "ndecore.tasks"),
+    ("ndecore.evaluation",),
     ("ndecore.training",),
 )
 # Neighbours in a layer that may not see each other.

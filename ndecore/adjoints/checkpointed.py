@@ -9,7 +9,7 @@ from torch.autograd import Function
 
 from ndecore.adjoints.replay import Bars, Products, add, gathered, known_parameters
 from ndecore.integrate import Accepted, Adjoint, Problem, SolveSettings, integrate, step_records
-from ndecore.norms import SizeTape, StepSizes, refuse_second_derivative
+from ndecore.norms import Measured, SizeTape, StepSizes, refuse_second_derivative
 from ndecore.solution import Solution
 from ndecore.types import State, States
 
@@ -29,6 +29,7 @@ class Checkpointed(Adjoint):
     """
 
     differentiates_records: ClassVar[bool] = True
+    tapes_states: ClassVar[bool] = False
 
     def solve(self, problem: Problem, settings: SolveSettings) -> Solution:
         """Solve without a tape and remember the steps; see `Adjoint.solve`."""
@@ -42,7 +43,7 @@ class Checkpointed(Adjoint):
         if not problem.differentiable_records:
             return solution
         t, dt = solution.records.t, solution.records.dt
-        records = step_records(t, dt, StepSizes(*sizes), problem.y0.numel(), settings.solver)
+        records = step_records(t, dt, StepSizes(*sizes), problem.n_sized, settings.solver)
         # The last stage of the last step serves the estimates alone.
         n_differentiated = solution.stats.n_differentiated + (solution.stats.n_accepted > 0)
         return replace(solution, records=records, stats=replace(solution.stats, n_differentiated=n_differentiated))
@@ -110,7 +111,8 @@ class _Run:
                 step = self.steps[n]
                 again = s.solver.step(products.term, step.t, step.dt, y, carry, scratch)
                 if sizes_bar is not None:
-                    tape.add(self.sizes[n], again.differences(), y, again.y1)
+                    left = Measured(again.differences(), y, again.y1)
+                    tape.add(self.sizes[n], *self.problem.controlled(left))
                 if ys_bar is not None and step.inside:
                     made.append(again.interpolate([self.problem.ts[i] for i in step.inside]))
                     cotangents.append(ys_bar[step.inside.start : step.inside.stop])
@@ -147,5 +149,5 @@ class _Solve(Function):
         term = ctx.run.problem.term
         products = Products(term.fresh(), ctx.saved_tensors[1:])
         (to_y0,), to_parameters = ctx.run.pull(products, y_bar, ys_bar, sizes_bar)
-        term.n_replayed += products.term.n_evaluations
+        term.counts.n_replayed += products.term.n_evaluations
         return None, None, to_y0, *to_parameters

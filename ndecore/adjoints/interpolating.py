@@ -38,6 +38,7 @@ class Interpolating(Adjoint):
     """
 
     differentiates_records: ClassVar[bool] = False
+    tapes_states: ClassVar[bool] = False
 
     def solve(self, problem: Problem, settings: SolveSettings) -> Solution:
         """Solve without a tape and remember the dense output; see `Adjoint.solve`."""
@@ -88,7 +89,7 @@ class _AdjointTerm(Term):
 
     def __call__(self, t: float, y: State) -> State:
         """The right-hand side: a vector-Jacobian product, and an evaluation unless the last was at the same time."""
-        self.n_evaluations += 1
+        self.counts.n_evaluations += 1
         if self._at is None or self._at[0] != t:
             with torch.enable_grad():
                 state = self._path.at(t).detach().requires_grad_()
@@ -212,6 +213,6 @@ class _Solve(Function):
         before = term.n_evaluations
         (to_y0,), to_parameters = ctx.run.pull(products, y_bar, ys_bar)
         # Dense output may have evaluated the field for stages of its own.
-        for_outputs, term.n_evaluations = term.n_evaluations - before, before
-        term.n_replayed += products.term.n_evaluations + for_outputs
+        for_outputs, term.counts.n_evaluations = term.n_evaluations - before, before
+        term.counts.n_replayed += products.term.n_evaluations + for_outputs
         return None, None, to_y0, *to_parameters

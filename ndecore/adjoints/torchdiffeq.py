@@ -12,7 +12,9 @@ from torch import Tensor
 from ndecore.adjoints import TORCHDIFFEQ_ADAPTIVE, TORCHDIFFEQ_METHODS
 from ndecore.adjoints.replay import Products, known_parameters
 from ndecore.errors import InputError
-from ndecore.integrate import Adjoint, Problem, SolveSettings
+from ndecore.integrate import Adjoint, Problem, SolveSettings, Watch
+from ndecore.norms import rms_norm
+from ndecore.running_cost import ChargedTerm
 from ndecore.solution import Solution, SolveStats, StepRecords
 from ndecore.status import Status
 from ndecore.terms import ODETerm
@@ -40,9 +42,15 @@ class Torchdiffeq(Adjoint):
     method: str = "dopri5"
     step_size: float | None = None
     differentiates_records: ClassVar[bool] = False
+    tapes_states: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check(self.method, self.step_size)
+
+    @property
+    def tells_steps(self) -> bool:
+        """Whether the method is an adaptive one: of the others torchdiffeq does not tell the steps."""
+        return self.method in TORCHDIFFEQ_ADAPTIVE
 
     def solve(self, problem: Problem, settings: SolveSettings) -> Solution:
         """Solve by `odeint`; see `Adjoint.solve`."""
@@ -63,9 +71,15 @@ class TorchdiffeqAdjoint(Adjoint):
     method: str = "dopri5"
     step_size: float | None = None
     differentiates_records: ClassVar[bool] = False
+    tapes_states: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _check(self.method, self.step_size)
+
+    @property
+    def tells_steps(self) -> bool:
+        """Whether the method is an adaptive one: of the others torchdiffeq does not tell the steps."""
+        return self.method in TORCHDIFFEQ_ADAPTIVE
 
     def solve(self, problem: Problem, settings: SolveSettings) -> Solution:
         """Solve by `odeint_adjoint`; see `Adjoint.solve`."""
@@ -91,8 +105,10 @@ class _Field:
         most: evaluations after which the solve is given up, for a method that counts no steps.
     """
 
-    def __init__(self, term: ODETerm, products: Products | None, most: float) -> None:
-        self.term, self.products, self.most = term, products, most
+    def __init__(
+        self, term: ODETerm | ChargedTerm, products: Products | None, most: float, watch: Watch | None
+    ) -> None:
+        self.term, self.products, self.most, self.watch = term, products, most, watch
         self.is_solving = True
         self.raised: AssertionError | None = None  # by the vector field itself
         self.slope: Tensor | None = None  # the last one
@@ -103,7 +119,7 @@ class _Field:
 
     def __call__(self, t: Tensor, y: State) -> State:
         if not self.is_solving:
-            self.term.n_replayed += 1
+            self.term.counts.n_replayed += 1
             slope = self.term.field(t, y)
             if self.products is not None and torch.is_grad_enabled():
                 self.products.check(slope, t, y)
@@ -124,6 +140,8 @@ class _WatchedField(_Field):
 
     def callback_accept_step(self, t: Tensor, y: State, dt: Tensor) -> None:
         self.steps.append((t.detach(), dt.detach()))
+        if self.watch is not None:
+            self.watch(t.item(), y)
 
     def callback_step(self, t: Tensor, y: State, dt: Tensor) -> None:
         # Where the next attempt begins; `callback_accept_step` is told where the accepted one began.
@@ -148,23 +166,25 @@ class _Box:
         products: Products | None = None,
     ) -> None:
         method, step_size = adjoint.method, adjoint.step_size
-        assert isinstance(problem.term, ODETerm), "torchdiffeq solves ordinary differential equations"
+        assert isinstance(problem.term, ODETerm | ChargedTerm), "torchdiffeq solves ordinary differential equations"
         self.problem, self.settings, self.method = problem, settings, method
         is_adaptive = method in TORCHDIFFEQ_ADAPTIVE
         self.options: dict[str, Any] = {}
         if is_adaptive:
             self.options["max_num_steps"] = settings.max_steps
+            if problem.n_controlled is not None:
+                self.options["norm"] = lambda x: rms_norm(x.reshape(-1)[: problem.n_controlled])
         elif step_size is not None and method != "scipy_solver":
             self.options["step_size"] = step_size
         counts_steps = is_adaptive or method != "scipy_solver"
         most = math.inf if counts_steps else float(problem.term.n_evaluations + _PER_STEP * settings.max_steps)
-        self.field = (_WatchedField if is_adaptive else _Field)(problem.term, products, most)
+        self.field = (_WatchedField if is_adaptive else _Field)(problem.term, products, most, problem.watch)
         self.sign = -1.0 if problem.t1 < problem.t0 else 1.0  # it counts time upwards
 
     def solve(self, integrator: Integrator, more: Mapping[str, Any]) -> Solution:
         """Solve; torchdiffeq's failures become statuses."""
         problem, term = self.problem, self.problem.term
-        evaluations, taped = term.n_evaluations, term.n_taped
+        evaluations, taped = term.n_evaluations, term.counts.n_taped
         # It wants each time once; outputs may repeat, and include both ends.
         times = sorted({problem.t0, *problem.ts, problem.t1}, reverse=problem.t1 < problem.t0)
         status, found, y1 = self._integrate(integrator, times, more)
@@ -173,7 +193,7 @@ class _Box:
         outputs = [times.index(t) for t in problem.ts if t in reached]
         stats = SolveStats(
             n_evaluations=term.n_evaluations - evaluations,
-            n_differentiated=term.n_taped - taped,  # what it rejected included: its steps are not ours to count
+            n_differentiated=term.counts.n_taped - taped,  # what it rejected included: its steps are not ours to count
             n_accepted=len(self.field.steps),
             n_rejected=self.field.n_rejected,
         )

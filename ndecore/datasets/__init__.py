@@ -1,1 +1,1 @@
-"""Readers of real data sets."""
+"""Data sets: readers of real ones, and trajectories of known equations."""

@@ -2,13 +2,36 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 from torch import Tensor, nn
 
-from ndecore.integrate import SolveSettings
+from ndecore.integrate import SolveSettings, Watch
+from ndecore.running_cost import RunningCost
 from ndecore.solution import Solution
+from ndecore.solving import solve
 from ndecore.terms import ODETerm
+from ndecore.types import State, States
+
+Grid: TypeAlias = tuple[float, ...]  # t0, the times between at which a model reads the solution, and t1
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a penalty wants of the coming solve."""
+
+    grid: Grid  # in place of the model's: as many times
+    times: tuple[float, ...] = ()  # further ones at which it wants to see the solution
+    differentiable_records: bool = False
+    watch: Watch | None = None
+    running_cost: RunningCost | None = None
+
+
+class Trajectory(NamedTuple):
+    """A solve on a grid."""
+
+    states: States  # [times, *state], at each time of the grid but the first
+    solution: Solution
 
 
 @dataclass(frozen=True)
@@ -16,9 +39,30 @@ class SolveRequest:
     """How a model is to solve, and what it is to leave for a penalty."""
 
     settings: SolveSettings
-    times: tuple[float, ...] = ()  # further output times, for local penalties
-    differentiable_records: bool = False
+    wishes: Wishes | None = None
     throw: bool = True
+
+    def solve(self, term: ODETerm, y0: State, grid: Grid) -> Trajectory:
+        """Solve from y0 at grid[0] over the grid, or over the one that is wished for in its place."""
+        wishes = self.wishes or Wishes(grid)
+        t0, *inner, t1 = wishes.grid
+        ts = tuple(sorted({*inner, *wishes.times, *((t1,) if inner else ())}, reverse=t1 < t0))
+        solution = solve(
+            term,
+            y0,
+            t0,
+            t1,
+            settings=self.settings,
+            ts=ts,
+            differentiable_records=wishes.differentiable_records,
+            watch=wishes.watch,
+            running_cost=wishes.running_cost,
+            throw=self.throw,
+        )
+        if not inner:
+            return Trajectory(solution.y1.unsqueeze(0), solution)
+        wanted = [ts.index(t) for t in (*inner, t1)]
+        return Trajectory(solution.ys if len(wanted) == len(ts) else solution.ys[wanted], solution)
 
 
 @dataclass(frozen=True)
@@ -31,10 +75,9 @@ class Prediction:
 
 
 class SolvingModel(nn.Module, ABC):
-    """A model whose forward pass solves one differential equation over [t0, t1]."""
+    """A model whose forward pass solves one differential equation."""
 
-    t0: float
-    t1: float
+    grid: Grid
 
     @abstractmethod
     def forward(self, inputs: Any, request: SolveRequest) -> Prediction:

@@ -5,7 +5,6 @@ from torch import nn
 
 from ndecore.models.base import Prediction, SolveRequest, SolvingModel
 from ndecore.models.initialization import glorot_uniform_
-from ndecore.solving import solve
 from ndecore.terms import ODETerm
 from ndecore.types import Images
 
@@ -31,19 +30,10 @@ class NeuralODEClassifier(SolvingModel):
         self.head = nn.utils.skip_init(nn.Linear, n_state, n_classes)
         self.head.weight = glorot_uniform_(self.head.weight.detach(), generator)
         nn.init.zeros_(self.head.bias)
-        self.t0, self.t1 = 0.0, t1
+        self.grid = (0.0, t1)
 
     def forward(self, inputs: Images, request: SolveRequest) -> Prediction:
-        """[batch, n_state] -> logits [batch, n_classes], with the solution at the requested times."""
+        """[batch, n_state] -> logits [batch, n_classes]."""
         term = ODETerm(self.field)
-        solution = solve(
-            term,
-            inputs,
-            self.t0,
-            self.t1,
-            settings=request.settings,
-            ts=request.times,
-            differentiable_records=request.differentiable_records,
-            throw=request.throw,
-        )
-        return Prediction(self.head(solution.y1), term, solution)
+        states, solution = request.solve(term, inputs, self.grid)
+        return Prediction(self.head(states[-1]), term, solution)

@@ -1,4 +1,4 @@
-"""Penalties on what the solver already computes, and schedules of their weight, by name."""
+"""Penalties that make a model cheaper to solve, and schedules of their weight, by name."""
 
 from ndecore.registry import Registry
 
@@ -7,8 +7,13 @@ REGULARIZERS = Registry(
     {
         "none": "ndecore.regularizers.none:NoRegularizer",
         "error": "ndecore.regularizers.error:GlobalError",
+        "predicted_steps": "ndecore.regularizers.predicted_steps:PredictedSteps",
         "stiffness": "ndecore.regularizers.stiffness:GlobalStiffness",
-        "local_unbiased": "ndecore.regularizers.local_error:LocalError",
+        "local_error": "ndecore.regularizers.local_error:LocalError",
+        "local_stiffness": "ndecore.regularizers.local_stiffness:LocalStiffness",
+        "steer": "ndecore.regularizers.steer:STEER",
+        "taynode": "ndecore.regularizers.taynode:TayNODE",
+        "rnode": "ndecore.regularizers.rnode:RNODE",
     },
 )
 SCHEDULES = Registry(
@@ -16,5 +21,8 @@ SCHEDULES = Registry(
     {
         "constant": "ndecore.regularizers.schedules:Constant",
         "exponential": "ndecore.regularizers.schedules:Exponential",
+        "linear": "ndecore.regularizers.schedules:Linear",
+        "warmup": "ndecore.regularizers.schedules:WarmUp",
+        "dual_ascent": "ndecore.regularizers.schedules:DualAscent",
     },
 )

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
 import torch
+from torch import Tensor
 
 from ndecore.errors import InputError
 from ndecore.integrate import SolveSettings
+from ndecore.models.base import Grid, Wishes
 from ndecore.solution import Solution
 from ndecore.solvers.base import Solver
 from ndecore.terms import ODETerm
@@ -24,7 +26,13 @@ class PenaltyContext:
     term: ODETerm
     settings: SolveSettings
     solution: Solution
-    times: tuple[float, ...] = ()  # what `sample_times` asked for; the solution has outputs there
+    wishes: Wishes  # what the penalty wished for, and got
+
+    @property
+    def costs(self) -> Tensor:
+        """[n_costs], the integral of the running cost that was wished for."""
+        assert self.solution.costs is not None, "what is wished for is integrated"
+        return self.solution.costs
 
 
 class Regularizer(ABC):
@@ -33,6 +41,8 @@ class Regularizer(ABC):
     needs_differentiable_records: ClassVar[bool]  # whether the solve must record error and stiffness with gradients
     needs_error: ClassVar[bool] = False  # whether the solver must have an error estimate
     needs_stiffness: ClassVar[bool] = False  # whether the solver must have a stiffness estimate
+    is_weighted: ClassVar[bool] = True  # whether it adds to the loss; else it has no weight and no schedule
+    moves_grid: ClassVar[bool] = False  # whether it changes the times at which a model reads the solution
 
     def check(self, settings: SolveSettings) -> None:
         """Raise `InputError` if a solve with such settings cannot give the penalty what it needs."""
@@ -41,7 +51,7 @@ class Regularizer(ABC):
             raise InputError(
                 f"regularizer: got {type(self).__name__} with {type(settings.adjoint).__name__}, which does not "
                 "differentiate the steps of the solve, allowed: a discrete adjoint (tape, checkpointed), or a local "
-                "penalty (local_unbiased)"
+                "penalty (local_error)"
             )
 
     def check_solver(self, solver: Solver) -> None:
@@ -58,9 +68,9 @@ class Regularizer(ABC):
                 "estimate, allowed: a solver that has one, such as tsit5; or another penalty"
             )
 
-    def sample_times(self, t0: float, t1: float, generator: torch.Generator) -> tuple[float, ...]:
-        """Times at which the penalty wants to see the solution, drawn before the solve; none by default."""
-        return ()
+    def prepare(self, grid: Grid, generator: torch.Generator) -> Wishes:
+        """What the penalty wants of the coming solve on `grid`; its random choices are drawn from `generator`."""
+        return Wishes(grid, differentiable_records=self.needs_differentiable_records)
 
     @abstractmethod
     def penalty(self, context: PenaltyContext) -> Scalar:

@@ -3,22 +3,25 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ndecore.errors import InputError
 from ndecore.regularizers.base import Aggregation, PenaltyContext, Regularizer, aggregate, check_aggregation
 from ndecore.types import Scalar
 
 
 @dataclass(frozen=True)
 class GlobalError(Regularizer):
-    """R_E = agg_j E_j |dt_j| over the accepted steps j of the solve.
+    """R_E = agg_j E_j^power |dt_j| over the accepted steps j of the solve.
 
     The default is the variant of P1's code, for which its weights (100 -> 10) were tuned: the mean over n + 1 records
-    of the tolerance-scaled error ratio times the step. P1's text has the sum: `agg="sum", scaled=False`.
+    of the tolerance-scaled error ratio times the step. P1's text has the sum: `agg="sum", scaled=False`; and, for
+    PhysioNet, the sum of squares without the step: `agg="sum", power=2, weight_by_dt=False`.
 
     Gradient path: through every stage of every accepted step, to the initial state and the parameters; step sizes are
     constants. The scaled penalty depends on rtol and atol: another tolerance gives the same weight another meaning.
 
     Args:
         agg: "sum", "mean" or "max" over the steps.
+        power: 1 or 2, of each step's error.
         weight_by_dt: multiply each step's error by |dt|, as both the text and the code do.
         scaled: E is the tolerance-scaled error ratio (dimensionless); else the rms of the raw error (unit of y).
 
@@ -27,6 +30,7 @@ class GlobalError(Regularizer):
     """
 
     agg: Aggregation = "mean"
+    power: int = 1
     weight_by_dt: bool = True
     scaled: bool = True
     needs_differentiable_records: ClassVar[bool] = True
@@ -34,12 +38,16 @@ class GlobalError(Regularizer):
 
     def __post_init__(self) -> None:
         check_aggregation(self.agg)
+        if self.power not in (1, 2):
+            raise InputError(f"power: got {self.power!r}, allowed: 1, 2")
 
     def penalty(self, context: PenaltyContext) -> Scalar:
         """R_E of the solve; see the class. Raise `InputError` if the solver has no error estimate."""
         self.check_solver(context.settings.solver)
         records = context.solution.records
         values = records.error_ratio if self.scaled else records.error
+        if self.power == 2:
+            values = values.square()
         if self.weight_by_dt:
             values = values * records.dt.abs().to(values)
         return aggregate(values, self.agg)

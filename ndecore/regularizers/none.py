@@ -12,6 +12,7 @@ class NoRegularizer(Regularizer):
     """R = 0, without gradient."""
 
     needs_differentiable_records: ClassVar[bool] = False
+    is_weighted: ClassVar[bool] = False
 
     def penalty(self, context: PenaltyContext) -> Scalar:
         """Zero."""

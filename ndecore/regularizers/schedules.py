@@ -1,55 +1,187 @@
 """How the weight of a penalty changes over training."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
 
 from ndecore.errors import InputError
 
+_PACES = ("epoch", "step")
+_BUDGETS = ("nfe", "penalty")
+
+
+class Seen(NamedTuple):
+    """What the last training step did."""
+
+    weight: float  # dimensionless, of the penalty
+    nfe: float  # evaluations of the vector field by its solve
+    penalty: float  # dimensionless, before its weight
+
+
+class Moment(NamedTuple):
+    """When in a training a weight is asked for."""
+
+    epoch: int  # completed
+    n_epochs: int
+    step: int  # completed, over all epochs
+    n_steps: int  # in all
+    seen: Seen | None = None  # None before the first step
+
+    def progress(self, pace: str) -> float:
+        """The part of the training that is done, from 0 to below 1; by "epoch" it waits for the end of one."""
+        return self.step / self.n_steps if pace == "step" else self.epoch / self.n_epochs
+
 
 class Schedule(ABC):
-    """The weight of the penalty, epoch by epoch; dimensionless."""
+    """The weight of the penalty, step by step; dimensionless."""
 
     @abstractmethod
-    def __call__(self, epoch: int, n_epochs: int) -> float:
-        """The weight in `epoch` of `n_epochs`, counted from 0."""
+    def __call__(self, moment: Moment) -> float:
+        """The weight in the coming step."""
 
 
-def _check_weight(name: str, value: float, lowest: str, is_allowed: bool) -> None:
+def _check(name: str, value: float, least: str, is_allowed: bool) -> None:
     if not is_allowed:
-        raise InputError(f"{name}: got {value!r}, allowed: a finite number {lowest}")
+        raise InputError(f"{name}: got {value!r}, allowed: a finite number {least}")
+
+
+def _check_pace(pace: str) -> None:
+    if pace not in _PACES:
+        raise InputError(f"pace: got {pace!r}, allowed: {', '.join(_PACES)}")
 
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """lambda(epoch) = weight."""
+    """lambda = weight."""
 
     weight: float
 
     def __post_init__(self) -> None:
-        _check_weight("weight", self.weight, ">= 0", 0 <= self.weight < float("inf"))
+        _check("weight", self.weight, ">= 0", 0 <= self.weight < math.inf)
 
-    def __call__(self, epoch: int, n_epochs: int) -> float:
-        """The weight, whatever the epoch."""
+    def __call__(self, moment: Moment) -> float:
+        """The weight, whatever the moment."""
         return self.weight
 
 
 @dataclass(frozen=True)
 class Exponential(Schedule):
-    """lambda(epoch) = weight exp(-k epoch), k = ln(weight / weight_end) / n_epochs; decreasing or increasing.
+    """lambda = weight (weight_end / weight)^progress, which is weight exp(-k t); decreasing or increasing.
 
-    As in P1's code the last epoch, n_epochs - 1, is one factor short of weight_end.
+    As in P1's code the last one is one factor short of weight_end.
 
-    Reference: P1, coefficient annealing; `experiments/mnist_node.jl`.
+    Args:
+        weight: at first.
+        weight_end: at the end.
+        pace: let it change with every "epoch" (P1) or with every "step" (P2).
+
+    Reference: P1, coefficient annealing; `experiments/mnist_node.jl`. P2, `experiments/src/utils.jl`.
     """
 
     weight: float
     weight_end: float
+    pace: Literal["epoch", "step"] = "epoch"
 
     def __post_init__(self) -> None:
-        _check_weight("weight", self.weight, "> 0 with an exponential schedule", 0 < self.weight < float("inf"))
-        _check_weight("weight_end", self.weight_end, "> 0", 0 < self.weight_end < float("inf"))
+        _check("weight", self.weight, "> 0 with an exponential schedule", 0 < self.weight < math.inf)
+        _check("weight_end", self.weight_end, "> 0", 0 < self.weight_end < math.inf)
+        _check_pace(self.pace)
 
-    def __call__(self, epoch: int, n_epochs: int) -> float:
-        """The weight in `epoch`."""
-        ratio: float = (self.weight_end / self.weight) ** (epoch / n_epochs)
+    def __call__(self, moment: Moment) -> float:
+        """The weight now."""
+        ratio: float = (self.weight_end / self.weight) ** moment.progress(self.pace)
         return self.weight * ratio
+
+
+@dataclass(frozen=True)
+class Linear(Schedule):
+    """lambda = weight + (weight_end - weight) progress; decreasing or increasing.
+
+    Args:
+        weight: at first.
+        weight_end: at the end; the last one is one difference short of it.
+        pace: let it change with every "epoch" or with every "step".
+    """
+
+    weight: float
+    weight_end: float
+    pace: Literal["epoch", "step"] = "epoch"
+
+    def __post_init__(self) -> None:
+        _check("weight", self.weight, ">= 0", 0 <= self.weight < math.inf)
+        _check("weight_end", self.weight_end, "> 0", 0 < self.weight_end < math.inf)
+        _check_pace(self.pace)
+
+    def __call__(self, moment: Moment) -> float:
+        """The weight now."""
+        return self.weight + (self.weight_end - self.weight) * moment.progress(self.pace)
+
+
+@dataclass(frozen=True)
+class WarmUp(Schedule):
+    """lambda = weight min(1, progress / warmup): no penalty at first, all of it after that part of the training.
+
+    Args:
+        weight: after the warm-up.
+        warmup: part of the training, 0 < x <= 1.
+        pace: let it change with every "epoch" or with every "step".
+    """
+
+    weight: float
+    warmup: float = 0.2
+    pace: Literal["epoch", "step"] = "step"
+
+    def __post_init__(self) -> None:
+        _check("weight", self.weight, ">= 0", 0 <= self.weight < math.inf)
+        if not 0 < self.warmup <= 1:
+            raise InputError(f"warmup: got {self.warmup!r}, allowed: a number 0 < x <= 1")
+        _check_pace(self.pace)
+
+    def __call__(self, moment: Moment) -> float:
+        """The weight now."""
+        return self.weight * min(1.0, moment.progress(self.pace) / self.warmup)
+
+
+@dataclass(frozen=True)
+class DualAscent(Schedule):
+    """lambda <- lambda (m / budget)^gain after each step: a budget in place of a weight.
+
+    m is what the last training solve took (function evaluations), or its penalty. Where it is over the budget the
+    weight grows until it is not, where it is under the weight falls: the ascent on the multiplier of the constraint
+    log m <= log budget, its logarithm the variable, so that the weight stays positive and finds its decade by itself.
+
+    Args:
+        weight: at first, > 0.
+        budget: of m, > 0.
+        budget_of: "nfe" (evaluations of one training solve) or "penalty" (dimensionless).
+        gain: of one step, dimensionless; larger is faster and less steady.
+
+    Reference: Arrow, Hurwicz, Uzawa, Studies in linear and non-linear programming (1958), for the ascent; Kivinen,
+    Warmuth, Information and Computation 132 (1997), for steps that multiply. In neither paper.
+    """
+
+    weight: float
+    budget: float
+    budget_of: Literal["nfe", "penalty"] = "nfe"
+    gain: float = 0.05
+    bounds: ClassVar[tuple[float, float]] = (1e-12, 1e12)  # where the weight is kept: beyond it does nothing, or all
+    largest: ClassVar[float] = 1e3  # m / budget that counts in one step, and its inverse the least
+
+    def __post_init__(self) -> None:
+        _check("weight", self.weight, "> 0 with dual ascent", 0 < self.weight < math.inf)
+        _check("budget", self.budget, "> 0", 0 < self.budget < math.inf)
+        _check("gain", self.gain, "> 0", 0 < self.gain < math.inf)
+        if self.budget_of not in _BUDGETS:
+            raise InputError(f"budget_of: got {self.budget_of!r}, allowed: {', '.join(_BUDGETS)}")
+
+    def __call__(self, moment: Moment) -> float:
+        """The weight now."""
+        if moment.seen is None:
+            return self.weight
+        least, most = self.bounds
+        measured = getattr(moment.seen, self.budget_of)
+        ratio = measured / self.budget if math.isfinite(measured) else 1.0
+        # One odd step, such as one whose penalty is 0, must not throw away what the steps before have found.
+        step = self.gain * math.log(min(self.largest, max(1 / self.largest, ratio)))
+        return min(most, max(least, moment.seen.weight * math.exp(min(step, math.log(most / least)))))

@@ -4,6 +4,9 @@ from ndecore.registry import Registry
 
 TASKS = Registry(
     "task",
-    {"digits_node": "ndecore.tasks.digits_node:DigitsNode"},
+    {
+        "digits_node": "ndecore.tasks.digits_node:DigitsNode",
+        "spiral_ode": "ndecore.tasks.spiral_ode:SpiralODE",
+    },
     group="ndecore.tasks",
 )

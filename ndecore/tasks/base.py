@@ -22,7 +22,8 @@ class Hyperparameters:
     learning_rate: float
     batch_size: int
     eval_batch_size: int
-    momentum: float = 0.9
+    optimizer: str = "sgd"  # or adam, adamax
+    momentum: float = 0.9  # of sgd
 
 
 class Task(ABC):

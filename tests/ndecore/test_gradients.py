@@ -9,8 +9,10 @@ from torch import Tensor
 
 from ndecore.controllers.step_to import StepTo
 from ndecore.integrate import SolveSettings
+from ndecore.models.base import Wishes
 from ndecore.regularizers.base import AGGREGATIONS, PenaltyContext, Regularizer
 from ndecore.regularizers.error import GlobalError
+from ndecore.regularizers.predicted_steps import PredictedSteps
 from ndecore.regularizers.stiffness import GlobalStiffness
 from ndecore.solution import Solution
 from ndecore.solving import solve
@@ -41,7 +43,7 @@ def replay(controller: StepTo, start: Tensor, *parameters: Tensor) -> tuple[Solu
     settings = SolveSettings(controller=controller, rtol=TOLERANCE, atol=TOLERANCE)
     term = ODETerm(lambda t, y: tiny_field(t, y, *parameters))
     solution = solve(term, start, 0.0, 3.0, settings=settings, ts=OUTPUTS, differentiable_records=True).check()
-    return solution, PenaltyContext(term, settings, solution)
+    return solution, PenaltyContext(term, settings, solution, Wishes((0.0, 3.0)))
 
 
 def test_recorded_sequence_has_several_steps() -> None:
@@ -60,11 +62,12 @@ def test_solution_outputs_errors_and_stiffness_have_exact_gradients() -> None:
 
 
 GLOBAL = [
-    kind(agg, weight_by_dt, scaled)
+    kind(agg=agg, weight_by_dt=weight_by_dt, scaled=scaled)
     for kind, agg, weight_by_dt, scaled in product(
         (GlobalError, GlobalStiffness), AGGREGATIONS, (True, False), (True, False)
     )
 ]
+GLOBAL += [GlobalError(agg=agg, power=2, weight_by_dt=False) for agg in AGGREGATIONS] + [PredictedSteps()]
 
 
 @pytest.mark.parametrize("regularizer", GLOBAL, ids=repr)

@@ -11,6 +11,7 @@ from ndecore.adjoints import ADJOINTS, TORCHDIFFEQ_ADAPTIVE, TORCHDIFFEQ_METHODS
 from ndecore.adjoints.torchdiffeq import Torchdiffeq, TorchdiffeqAdjoint
 from ndecore.errors import InputError
 from ndecore.integrate import Adjoint, SolveSettings
+from ndecore.models.base import SolveRequest, Wishes
 from ndecore.regularizers.base import PenaltyContext
 from ndecore.regularizers.error import GlobalError
 from ndecore.regularizers.local_error import LocalError
@@ -177,13 +178,14 @@ def test_last_state_of_a_solve_that_ended_early_is_the_last_that_was_accepted(ki
 # --- penalties ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("sampling", ["unbiased", "biased"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_local_error_has_a_gradient_to_the_parameters_and_none_to_the_input(kind: type[Adjoint]) -> None:
-    field, y0, regularizer = TinyField(), start(), LocalError()
+def test_local_error_has_a_gradient_to_the_parameters_and_none_to_the_input(kind: type[Adjoint], sampling: str) -> None:
+    field, y0, regularizer = TinyField(), start(), LocalError(sampling)
     settings, term = SolveSettings(adjoint=kind(), rtol=1e-4, atol=1e-4), ODETerm(field)
-    times = regularizer.sample_times(0.0, 1.0, torch.Generator().manual_seed(2))
-    solution = solve(term, y0, 0.0, 1.0, settings=settings, ts=times).check()
-    penalty = regularizer.penalty(PenaltyContext(term, settings, solution, times))
+    wishes = regularizer.prepare((0.0, 1.0), torch.Generator().manual_seed(2))
+    solution = SolveRequest(settings, wishes).solve(term, y0, wishes.grid).solution
+    penalty = regularizer.penalty(PenaltyContext(term, settings, solution, wishes))
     assert penalty.item() > 0
     to_y0, *to_parameters = torch.autograd.grad(penalty, [y0, *field.parameters()], allow_unused=True)
     assert to_y0 is None
@@ -196,7 +198,7 @@ def test_local_error_is_the_same_on_both_and_close_to_ours() -> None:
     for adjoint in (Torchdiffeq(), TorchdiffeqAdjoint(), ADJOINTS["tape"]()):
         settings, term = SolveSettings(adjoint=adjoint, rtol=1e-6, atol=1e-6), ODETerm(field)
         solution = solve(term, start(), 0.0, 1.0, settings=settings, ts=times).check()
-        penalties.append(regularizer.penalty(PenaltyContext(term, settings, solution, times)))
+        penalties.append(regularizer.penalty(PenaltyContext(term, settings, solution, Wishes((0.0, 1.0), times))))
     assert torch.equal(penalties[0], penalties[1])
     torch.testing.assert_close(penalties[0], penalties[2], rtol=1e-2, atol=0)
 

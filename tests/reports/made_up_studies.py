@@ -63,7 +63,7 @@ def realistic_trials() -> list[TrialRecord]:
         trial(2, 0.9489, 38.0, 6.6, label="sr-paper", regularizer="stiffness", weight=0.0285, weight_end=0.0285),
     ]
     for number in range(3, 22):
-        regularizer = ("none", "error", "stiffness", "local_unbiased")[number % 4]
+        regularizer = ("none", "error", "stiffness", "local_error")[number % 4]
         nfe = 26.0 + 6.0 * int(rng.integers(0, 10))
         accuracy = 0.985 - 0.11 * np.exp(-(nfe - 20) / 18) - abs(rng.normal(0, 0.025))
         train_s = max(3.1, 0.145 * nfe + rng.normal(0, 1.2))

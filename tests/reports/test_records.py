@@ -108,5 +108,5 @@ def test_params_are_text():
 
 
 def test_an_unknown_metric_names_the_known_ones():
-    with pytest.raises(InputError, match="got 'acuracy'; allowed are accuracy, loss, nfe"):
+    with pytest.raises(InputError, match="got 'acuracy'; allowed are accuracy, loss, mse, nfe"):
         metric_named("acuracy")

@@ -2,7 +2,8 @@
 
 import json
 
-from made_up_studies import realistic, study_of, trial
+import pytest
+from made_up_studies import realistic, realistic_trials, study_of, trial
 
 from reports.pareto import front
 from reports.tables import front_markdown, front_rows, searched_keys, study_summary, weight_text
@@ -41,17 +42,34 @@ def test_a_constant_weight_is_written_once():
     assert weight_text(row) == "0.0285"
 
 
+@pytest.mark.parametrize(
+    ("weights", "text"),
+    [
+        ({"error.weight": 10.0, "stiffness.weight": 1.0}, "error 10, stiffness 1"),
+        ({"error.weight": 100.0, "error.weight_end": 10.0}, "error 100 → 10"),
+        ({}, ""),
+    ],
+)
+def test_a_sum_has_the_weights_of_its_summands(weights, text):
+    row = front_rows(study_of(trial(0, 0.9, 26.0, 3.0, regularizer="error+stiffness", **weights)))[0]
+    assert weight_text(row) == text
+
+
 def test_a_study_without_a_front_says_so():
     assert "No trial is on the front yet." in front_markdown(study_of())
     assert study_summary(study_of())["knee"] is None
 
 
 def test_the_summary_is_strict_json_and_holds_the_configs_of_the_front():
-    study = realistic()
+    summed = trial(
+        24, 0.99, 20.0, 3.0, **{"regularizer": "error+stiffness", "error.weight": 10.0, "stiffness.weight": 1.0}
+    )
+    study = study_of(*realistic_trials(), summed)
     summary = study_summary(study)
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
-    assert summary["trials"] == {"complete": 22, "diverged": 1, "failed": 1}
-    assert summary["feasible"] == 20
+    assert summary["front"][0]["summand_weights"] == {"error": {"weight": 10.0}, "stiffness": {"weight": 1.0}}
+    assert summary["trials"] == {"complete": 23, "diverged": 1, "failed": 1}
+    assert summary["feasible"] == 21
     assert [member["config"] for member in summary["front"]] == [dict(member.config) for member in front(study)]
 
 

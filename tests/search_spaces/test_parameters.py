@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces.parameters import PARAMETERS
+from search_spaces.parameters import PARAMETERS, find_parameter, own_parameters, summands
 
 PASS_AND_FAIL = {
     "solver": ("tsit5", "rk45"),
@@ -17,11 +17,26 @@ PASS_AND_FAIL = {
     "max_steps": (1, 0),
     "regularizer": ("none", None),
     "agg": ("mean", "median"),
+    "power": (2, 3),
     "weight_by_dt": (False, 0),
     "scaled": (True, "true"),
-    "schedule": ("exponential", "linear"),
+    "sampling": ("biased", "uniform"),
+    "n_times": (4, 0),
+    "full_derivative": (True, 1),
+    "spread": (0.5, 1),
+    "distribution": ("gaussian", "normal"),
+    "taylor_order": (3, 4),
+    "kinetic": (0, -1),
+    "jacobian": (0.1, -0.1),
+    "schedule": ("dual_ascent", "cosine"),
+    "pace": ("step", "batch"),
     "weight": (0, -0.1),
     "weight_end": (0.1, 0),
+    "warmup": (1, 0),
+    "budget": (100, 0),
+    "budget_of": ("penalty", "accuracy"),
+    "gain": (0.05, 0),
+    "optimizer": ("adamax", "lbfgs"),
     "learning_rate": (0.1, 0.0),
     "momentum": (0, 1),
     "batch_size": (128, 128.0),
@@ -64,3 +79,54 @@ def test_what_passes_has_the_parameters_type_and_passes_again(name, value):
         assert checked == value
         assert type(checked) is PARAMETERS[name].type
         assert PARAMETERS[name].check(checked) == checked
+
+
+@pytest.mark.parametrize("several", ["error+stiffness", "stiffness+error", "steer+taynode+rnode"])
+def test_a_sum_keeps_the_order_in_which_it_is_written(several):
+    assert PARAMETERS["regularizer"].check(several) == several
+    assert summands(several) == several.split("+")
+
+
+@pytest.mark.parametrize(
+    "several",
+    [
+        "error+error",
+        "error+stiffness+error",
+        "error+none",
+        "none+error",
+        "error+",
+        "+error",
+        "error + stiffness",
+        "error+x",
+    ],
+)
+def test_a_sum_is_of_different_penalties_that_there_are(several):
+    assert PARAMETERS["regularizer"].check(several) is None
+
+
+@pytest.mark.parametrize("key", ["error.weight", "local_error.sampling", "steer.spread", "stiffness.schedule"])
+def test_a_key_of_one_summand_is_that_of_every_penalty(key):
+    assert find_parameter(key) is PARAMETERS[key.rpartition(".")[2]]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "eror.weight",
+        "none.weight",
+        "error.wieght",
+        "error.rtol",
+        "error.regularizer",
+        "error.",
+        ".weight",
+        "a.error.agg",
+    ],
+)
+def test_a_key_of_no_penalty_or_that_is_no_penaltys_means_nothing(key):
+    assert find_parameter(key) is None
+
+
+def test_what_a_summand_has_for_itself_goes_over_what_all_have():
+    config = {"weight": 1.0, "error.weight": 2.0, "local_error.agg": "sum", "error.schedule": "linear", "rtol": 0.1}
+    assert own_parameters("error", config) == {"weight": 2.0, "schedule": "linear", "rtol": 0.1}
+    assert own_parameters("stiffness", config) == {"weight": 1.0, "rtol": 0.1}

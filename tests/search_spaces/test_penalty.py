@@ -1,23 +1,70 @@
 """What cannot go together, told by name: the same as the classes say of themselves."""
 
+import time
+from dataclasses import MISSING, fields
 from itertools import product
 
 import pytest
 
-from ndecore.adjoints import ADJOINTS
+from ndecore.adjoints import ADJOINTS, TORCHDIFFEQ_ADAPTIVE, TORCHDIFFEQ_METHODS
 from ndecore.controllers import CONTROLLERS
 from ndecore.errors import InputError
-from ndecore.regularizers import REGULARIZERS
+from ndecore.regularizers import REGULARIZERS, SCHEDULES
+from ndecore.regularizers.local import LocalPenalty
 from ndecore.solvers import SOLVERS
-from search_spaces.penalty import BLIND, DISCRETE, RECORDING, UNCONTROLLED, UNESTIMATED, clashes, missing_parameters
+from search_spaces import penalty
+from search_spaces.document import parse_document
+from search_spaces.parameters import PARAMETERS
+from search_spaces.parse import read_space
+from search_spaces.penalty import clashes, missing_parameters, penalty_problems
+from search_spaces.shipped import load_space, shipped_spaces
 from studies.build import build
+
+SUMS = ("error+stiffness", "steer+predicted_steps", "local_error+error", "local_stiffness+local_error+rnode")
+SAMPLING = {
+    "sampling": (None, "unbiased", "biased"),
+    "full_derivative": (None, False, True),
+    "adjoint": (None, *ADJOINTS),
+    "method": (None, *TORCHDIFFEQ_METHODS),
+}
+GIVEN = {"weight": 1.0, "step_size": 0.1}
+
+
+def needed_by(cls):
+    return {f.name for f in fields(cls) if f.default is MISSING}
+
+
+def missing(config, present=()):
+    return [key for key, _ in missing_parameters(config, present)]
+
+
+def is_built(config):
+    try:
+        build("digits_node", config)
+    except InputError:
+        return False
+    return True
 
 
 def test_the_names_are_those_of_the_classes_that_have_the_property():
-    assert [name for name in REGULARIZERS if REGULARIZERS[name].needs_differentiable_records] == list(RECORDING)
-    assert [name for name in ADJOINTS if ADJOINTS[name].differentiates_records] == list(DISCRETE)
-    assert {name for name in SOLVERS if SOLVERS[name].error_order is None} == set(UNESTIMATED)
-    assert {name for name in CONTROLLERS if not CONTROLLERS[name].needs_error} == set(UNCONTROLLED)
+    regularizers = {name: REGULARIZERS[name] for name in REGULARIZERS}
+    adjoints = {name: ADJOINTS[name] for name in ADJOINTS}
+    assert tuple(n for n, cls in regularizers.items() if cls.needs_differentiable_records) == penalty.RECORDING
+    assert {"none", *(n for n, cls in regularizers.items() if not cls.is_weighted)} == set(penalty.UNWEIGHTED)
+    assert tuple(n for n, cls in regularizers.items() if issubclass(cls, LocalPenalty)) == penalty.LOCAL
+    assert tuple(n for n, cls in adjoints.items() if cls.differentiates_records) == penalty.DISCRETE
+    assert tuple(n for n, cls in adjoints.items() if cls.tapes_states) == penalty.TAPING
+    assert set(penalty.UNESTIMATED) == {name for name in SOLVERS if SOLVERS[name].error_order is None}
+    assert set(penalty.UNCONTROLLED) == {name for name in CONTROLLERS if not CONTROLLERS[name].needs_error}
+
+
+def test_the_adjoints_that_tell_their_steps_with_some_methods_alone_are_those_that_take_one():
+    assert penalty.TELLING == TORCHDIFFEQ_ADAPTIVE
+    closed = {name for name in ADJOINTS if "method" in {f.name for f in fields(ADJOINTS[name])}}
+    assert set(penalty.CLOSED) == closed
+    assert all(ADJOINTS[name]().tells_steps for name in ADJOINTS)
+    for name, method in product(closed, TORCHDIFFEQ_METHODS):
+        assert ADJOINTS[name](method).tells_steps == (method in penalty.TELLING)
 
 
 @pytest.mark.parametrize("name", REGULARIZERS)
@@ -28,24 +75,96 @@ def test_a_regularizer_is_blind_with_the_solvers_that_its_class_refuses(name):
             REGULARIZERS[name]().check_solver(SOLVERS[solver]())
         except InputError:
             refused.add(solver)
-    assert refused == set(BLIND.get(name, ()))
+    assert refused == set(penalty.BLIND.get(name, ()))
 
 
 @pytest.mark.parametrize("solver", [None, *SOLVERS])
-@pytest.mark.parametrize("regularizer", [None, *REGULARIZERS])
+@pytest.mark.parametrize("regularizer", [None, *REGULARIZERS, *SUMS])
 def test_a_config_is_refused_by_name_exactly_where_building_it_is(regularizer, solver):
     for controller, adjoint in product([None, *CONTROLLERS], [None, *ADJOINTS]):
         named = {"regularizer": regularizer, "solver": solver, "controller": controller, "adjoint": adjoint}
-        config = {key: value for key, value in named.items() if value is not None} | {"weight": 1.0, "step_size": 0.1}
-        assert not list(missing_parameters(config, config))
-        if list(clashes(config)):
-            with pytest.raises(InputError):
-                build("digits_node", config)
-        else:
-            build("digits_node", config)
+        config = {key: value for key, value in named.items() if value is not None} | GIVEN
+        assert not missing(config, config)
+        assert is_built(config) != bool(list(clashes(config))), config
+
+
+@pytest.mark.parametrize("qualified", [False, True], ids=["of all", "of one summand"])
+@pytest.mark.parametrize("regularizer", [*REGULARIZERS, *SUMS])
+def test_a_sampling_is_refused_by_name_exactly_where_building_it_is(regularizer, qualified):
+    prefix = "local_error." if qualified else ""
+    for sampling, full_derivative, adjoint, method in product(*SAMPLING.values()):
+        own = {f"{prefix}sampling": sampling, f"{prefix}full_derivative": full_derivative}
+        named = {"regularizer": regularizer, "adjoint": adjoint, "method": method} | own
+        config = {key: value for key, value in named.items() if value is not None} | GIVEN
+        assert is_built(config) != bool(list(clashes(config))), config
 
 
 def test_a_constant_step_wants_its_size_and_no_other_controller_does():
-    needs = {name: [key for key, _ in missing_parameters({"controller": name}, ())] for name in CONTROLLERS}
+    needs = {name: missing({"controller": name}) for name in CONTROLLERS}
     assert {name for name, keys in needs.items() if keys == ["step_size"]} == {"constant"}
     assert all(not keys for name, keys in needs.items() if name != "constant")
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("regularizer", REGULARIZERS)
+def test_a_penalty_wants_what_its_schedule_has_no_default_for(regularizer, schedule):
+    needed = set() if regularizer in ("none", "steer") else needed_by(SCHEDULES[schedule])
+    config = {"regularizer": regularizer, "schedule": schedule}
+    assert set(missing(config)) == needed
+    assert not missing(config, needed)
+    assert not missing(config, {f"{regularizer}.{key}" for key in needed})
+    assert is_built(config) == (not needed)
+
+
+@pytest.mark.parametrize(
+    ("config", "present", "keys"),
+    [
+        ({}, (), ["error.weight", "stiffness.weight"]),
+        ({}, ("weight",), []),
+        ({}, ("error.weight",), ["stiffness.weight"]),
+        ({}, ("error.weight", "stiffness.weight"), []),
+        ({}, ("steer.weight",), ["error.weight", "stiffness.weight"]),
+        ({"schedule": "linear"}, ("weight", "error.weight_end"), ["stiffness.weight_end"]),
+        ({"stiffness.schedule": "dual_ascent"}, ("weight",), ["stiffness.budget"]),
+        ({"schedule": "dual_ascent", "error.schedule": "constant"}, ("weight", "budget"), []),
+        ({"steer.schedule": "exponential"}, ("weight",), []),
+    ],
+)
+def test_a_sum_wants_a_weight_of_each_summand_but_steer(config, present, keys):
+    summed = {"regularizer": "steer+error+stiffness"} | config
+    assert missing(summed, present) == keys
+    assert is_built(summed | dict.fromkeys(present, 1.0)) == (not keys)
+
+
+@pytest.mark.parametrize("name", shipped_spaces())
+def test_a_shipped_space_has_nothing_missing_and_nothing_that_clashes(name):
+    assert penalty_problems(load_space(name), parse_document("{}", name).root) == []
+
+
+def test_a_space_is_told_all_that_clashes_in_any_of_its_configs():
+    choices = {
+        "regularizer": ("none", "error", "stiffness", "local_error+steer"),
+        "adjoint": ("tape", "interpolating", "torchdiffeq"),
+        "method": ("dopri5", "rk4"),
+        "solver": ("tsit5", "bosh3", "euler"),
+        "controller": ("pi", "constant"),
+        "local_error.sampling": ("unbiased", "biased"),
+        "full_derivative": (True, False),
+    }
+    text = "".join(f"{key}: {{choice: [{', '.join(map(str, choices[key]))}]}}\n" for key in choices)
+    problems = []
+    space = read_space(parse_document(text + "weight: 1\nstep_size: 0.1", "s.yaml").root, problems)
+    assert not problems
+    configs = [dict(zip(choices, values, strict=True)) for values in product(*choices.values())]
+    told = penalty_problems(space, parse_document("{}", "s.yaml").root)
+    assert {problem.got for problem in told} == {clash.got for config in configs for clash in clashes(config)}
+
+
+def test_a_space_of_every_choice_is_checked_in_a_moment():
+    keys = ("regularizer", "adjoint", "method", "solver", "controller", "schedule", "sampling")
+    # 375 thousand combinations, which are not tried one by one.
+    text = "".join(f"{key}: {{choice: [{', '.join(PARAMETERS[key].names)}]}}\n" for key in keys)
+    space = read_space(parse_document(text + "full_derivative: {choice: [true, false]}", "s.yaml").root, [])
+    start = time.process_time()
+    assert penalty_problems(space, parse_document("{}", "s.yaml").root)
+    assert time.process_time() - start < 1.0

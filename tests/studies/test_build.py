@@ -8,12 +8,19 @@ from ndecore.controllers import CONTROLLERS
 from ndecore.controllers.constant import ConstantStep
 from ndecore.errors import InputError
 from ndecore.integrate import Tape
+from ndecore.regularizers import REGULARIZERS, SCHEDULES
+from ndecore.regularizers.error import GlobalError
+from ndecore.regularizers.schedules import Constant, Linear
+from ndecore.regularizers.steer import STEER
+from ndecore.regularizers.stiffness import GlobalStiffness
+from ndecore.regularizers.weighted import Weighted
 from ndecore.solvers import SOLVERS
 from ndecore.solvers.euler import Euler
-from search_spaces.parameters import PARAMETERS
+from search_spaces.parameters import PARAMETERS, find_parameter
 from search_spaces.presets import load_presets
 from studies.build import build, complete
 
+SCHEDULED = {"weight": 8.0, "weight_end": 2.0, "warmup": 0.5, "budget": 60.0, "gain": 0.1}
 EULER = {"solver": "euler", "controller": "constant", "step_size": 0.1}
 CONFIGS = {
     "nothing": {},
@@ -25,6 +32,23 @@ CONFIGS = {
     "method of fixed steps": {"adjoint": "torchdiffeq_adjoint", "method": "rk4", "step_size": 0.1},
     "step of both": EULER | {"adjoint": "torchdiffeq", "method": "midpoint"},
     "method that nobody takes": {"adjoint": "tape", "method": "rk4", "step_size": 0.1},
+    **{f"schedule {name}": SCHEDULED | {"regularizer": "error", "schedule": name} for name in SCHEDULES},
+    **{f"regularizer {name}": {"regularizer": name, "weight": 1.0} for name in REGULARIZERS},
+    **{f"optimizer {name}": {"optimizer": name} for name in PARAMETERS["optimizer"].names},
+    "sum with one weight": {"regularizer": "error+local_error", "weight": 1.0},
+    "sum with keys of its own": {
+        "regularizer": "stiffness+steer+error",
+        "weight": 1.0,
+        "agg": "sum",
+        "stiffness.agg": "max",
+        "steer.spread": 0.25,
+        "error.weight": 2.0,
+        "error.schedule": "linear",
+        "error.weight_end": 0.1,
+        "error.pace": "step",
+    },
+    "summand alone": {"regularizer": "error", "weight": 1.0, "error.weight": 2.0, "stiffness.weight": 3.0},
+    "what is open": {"regularizer": None, "schedule": None, "error.weight": None, "epochs": None},
 }
 
 
@@ -34,7 +58,7 @@ def same(left, right):
     facts = [
         (
             p.settings.controller, p.settings.adjoint, p.settings.rtol, p.settings.atol, p.settings.max_steps,
-            p.hyperparameters, p.regularizer, p.schedule, p.seed, p.threads, p.device,
+            p.hyperparameters, p.penalties, p.seed, p.threads, p.device,
         )
         for p in (left, right)
     ]  # fmt: skip
@@ -47,7 +71,7 @@ def test_a_config_written_out_whole_builds_the_same_and_is_whole(case):
     whole = complete("digits_node", config)
     assert same(build("digits_node", whole), build("digits_node", config))
     assert complete("digits_node", whole) == whole
-    assert all(PARAMETERS[key].check(value) == value for key, value in whole.items())
+    assert all(find_parameter(key).check(value) == value for key, value in whole.items())
 
 
 def test_the_adjoint_is_the_tape_if_nothing_is_said():
@@ -72,6 +96,32 @@ def test_what_nobody_takes_is_not_written_out():
     assert "method" not in complete("digits_node", EULER | {"method": "rk4"})
 
 
+def test_a_sum_is_built_in_its_order_each_with_what_is_its_own():
+    assert build("digits_node", CONFIGS["sum with keys of its own"]).penalties == (
+        Weighted(GlobalStiffness("max"), Constant(1.0)),
+        Weighted(STEER(0.25), Constant(0.0)),
+        Weighted(GlobalError("sum"), Linear(2.0, 0.1, "step")),
+    )
+
+
+def test_a_sum_is_written_out_with_every_key_named_by_its_summand_and_a_penalty_alone_without():
+    whole = complete("digits_node", {"regularizer": "steer+error", "weight": 1.0, "spread": 0.25})
+    assert {key: value for key, value in whole.items() if "." in key} == {
+        "steer.spread": 0.25, "steer.distribution": "uniform",
+        "error.agg": "mean", "error.power": 1, "error.weight_by_dt": True, "error.scaled": True,
+        "error.schedule": "constant", "error.weight": 1.0,
+    }  # fmt: skip
+    assert whole.keys().isdisjoint({"spread", "weight", "schedule"})
+    alone = complete("digits_node", CONFIGS["summand alone"])
+    assert alone["weight"] == 2.0
+    assert not [key for key in alone if "." in key]
+
+
+def test_steer_has_neither_weight_nor_schedule():
+    whole = complete("digits_node", {"regularizer": "steer", "schedule": "dual_ascent"})
+    assert whole.keys().isdisjoint({"weight", "schedule", "budget"})
+
+
 REFUSED = {
     "constant step of no size": (
         {"controller": "constant"},
@@ -79,8 +129,38 @@ REFUSED = {
     ),
     "penalty of no weight": (
         {"regularizer": "error", "schedule": "exponential"},
-        r"^regularizer 'error' with a exponential schedule: got no weight and no weight_end, allowed: a number;",
+        r"^regularizer 'error' with the schedule 'exponential': got no weight and no weight_end, allowed: a number;",
     ),
+    "sum of which one has no weight": (
+        {"regularizer": "steer+error+rnode", "rnode.weight": 1.0},
+        r"^regularizer 'error' with the schedule 'constant': got no weight, allowed: a number;",
+    ),
+    "dual ascent to no budget": (
+        {"regularizer": "error", "schedule": "dual_ascent", "weight": 1.0},
+        r"^regularizer 'error' with the schedule 'dual_ascent': got no budget, allowed: a number;",
+    ),
+    "unknown summand": ({"regularizer": "error+x"}, r"^regularizer: got 'error\+x', allowed: none, .* joined by \+$"),
+    "summand twice": ({"regularizer": "error+error"}, r"^regularizer: got 'error\+error', allowed: none, "),
+    "sum with nothing": ({"regularizer": "none+error"}, r"^regularizer: got 'none\+error', allowed: none, "),
+    "biased times of a closed box": (
+        {"regularizer": "local_error", "weight": 1.0, "sampling": "biased", "adjoint": "torchdiffeq", "method": "rk4"},
+        "^sampling: got 'biased' with Torchdiffeq.*allowed: unbiased",
+    ),
+    "gradient through states that are not kept": (
+        {"regularizer": "local_error", "weight": 1.0, "sampling": "biased", "full_derivative": True}
+        | {"adjoint": "checkpointed"},
+        "^full_derivative: got true for biased sampling with Checkpointed.*allowed: false",
+    ),
+    "unknown task": (None, r"^unknown task: got 'digit_node', allowed: .*digits_node"),
+    "unknown optimizer": ({"optimizer": "lbfgs"}, r"^optimizer: got 'lbfgs', allowed: sgd, adam, adamax$"),
+    "unknown schedule": ({"schedule": "cosine"}, r"^schedule: got 'cosine', allowed: constant, exponential"),
+    "unknown solver": ({"solver": ["tsit5"]}, r'^solver: got \["tsit5"\], allowed: euler, '),
+    "unknown controller": ({"controller": "h"}, r"^controller: got 'h', allowed: i, pi"),
+    "value of one summand": ({"error.agg": "median"}, r"^error.agg: got 'median', allowed: sum, mean, max$"),
+    "no epochs": ({"epochs": 0}, r"^epochs: got 0, allowed: a whole number >= 1$"),
+    "no samples": ({"batch_size": 0}, r"^batch_size: got 0, allowed: a whole number >= 1$"),
+    "no thread": ({"threads": 0}, r"^threads: got 0, allowed: a whole number >= 1$"),
+    "tolerance of a line end": ({"rtol": "a\nb"}, r"^rtol: got 'a\\nb', allowed: a finite number > 0$"),
     "adaptive steps without an error estimate": ({"solver": "euler"}, "controller: got IController for Euler, .*error"),
     "penalty on the error of a continuous adjoint": (
         {"regularizer": "error", "weight": 1.0, "adjoint": "interpolating"},
@@ -98,7 +178,7 @@ REFUSED = {
         {"regularizer": "stiffness", "weight": 1.0, "solver": "bosh3"},
         "regularizer: got GlobalStiffness with Bosh3, which has no stiffness estimate, allowed: a solver that has one",
     ),
-    "unknown adjoint": ({"adjoint": "backsolve"}, "unknown adjoint: got 'backsolve', allowed: tape, checkpointed"),
+    "unknown adjoint": ({"adjoint": "backsolve"}, "^adjoint: got 'backsolve', allowed: tape, checkpointed"),
     "unknown method": ({"adjoint": "torchdiffeq", "method": "tsit5"}, "method: got 'tsit5', allowed: dopri5"),
 }
 
@@ -107,5 +187,5 @@ REFUSED = {
 def test_what_does_not_work_is_refused_in_one_line(case):
     config, message = REFUSED[case]
     with pytest.raises(InputError, match=message) as caught:
-        build("digits_node", config)
+        build("digits_node" if config is not None else "digit_node", config or {})
     assert "\n" not in str(caught.value)

@@ -92,10 +92,22 @@ MALFORMED = {
         "{front_of: STUDY}",
     ),
     "store that is no text": (HEAD + "tracking_uri: 5000", 3, "tracking_uri", "5000", "a text"),
-    "unknown space": (HEAD + "space: regular_ode", 3, "space", "'regular_ode'", "regularized_ode, a path ending"),
+    "unknown space": (
+        HEAD + "space: regular_ode",
+        3,
+        "space",
+        "'regular_ode'",
+        "error_penalties, regularized_ode, a path",
+    ),
     "space in no file": (HEAD + "space: none.yaml", 3, "space", "none.yaml, which is no file", "the path of a YAML"),
-    "space that is no mapping": (HEAD + "space: 3", 3, "space", "3", "regularized_ode, a path ending in .yaml"),
-    "no space": (HEAD + "space:", 3, "space", "nothing", "regularized_ode, a path ending in .yaml"),
+    "space that is no mapping": (
+        HEAD + "space: 3",
+        3,
+        "space",
+        "3",
+        "error_penalties, regularized_ode, a path ending in .yaml",
+    ),
+    "no space": (HEAD + "space:", 3, "space", "nothing", "error_penalties, regularized_ode, a path ending in .yaml"),
     "rtol of 0": (HEAD + "space:\n  rtol: 0", 4, "space.rtol", "0", "a finite number > 0"),
     "weight below zero": (
         HEAD + "space:\n  weight:\n    log_float: [-1, 1]",
@@ -126,6 +138,50 @@ MALFORMED = {
         "space",
         "no weight where regularizer is error",
         "a space or a fixed value that gives weight there",
+    ),
+    "sum of which one lacks a weight": (
+        HEAD + "space:\n  regularizer: {choice: [none, steer+error+stiffness]}\n  error.weight: 1",
+        3,
+        "space",
+        "no stiffness.weight where regularizer is steer+error+stiffness",
+        "a space or a fixed value that gives stiffness.weight there",
+    ),
+    "schedule of one summand without an end": (
+        HEAD + "space: {regularizer: error+stiffness, weight: 1, error.schedule: linear}",
+        3,
+        "space",
+        "no error.weight_end where regularizer is error+stiffness and schedule is linear",
+        "a space or a fixed value that gives error.weight_end there",
+    ),
+    "schedule without a budget": (
+        HEAD + "space: {regularizer: error, weight: 1, schedule: dual_ascent}",
+        3,
+        "space",
+        "no budget where regularizer is error and schedule is dual_ascent",
+        "a space or a fixed value that gives budget there",
+    ),
+    "biased times of a method that does not tell its steps": (
+        HEAD + "space: {regularizer: local_error, weight: 1, sampling: biased, adjoint: torchdiffeq, method: "
+        "{choice: [dopri5, rk4]}}",
+        3,
+        "space",
+        "method rk4 where sampling is biased",
+        "method: dopri5, dopri8, bosh3, fehlberg2, adaptive_heun, which tell their steps; or unbiased sampling",
+    ),
+    "biased states that are not kept": (
+        HEAD + "space: {regularizer: steer+local_error, weight: 1, local_error.sampling: biased, "
+        "local_error.full_derivative: true, adjoint: checkpointed}",
+        3,
+        "space",
+        "adjoint checkpointed",
+        "adjoint: tape, torchdiffeq where full_derivative is true and sampling is biased",
+    ),
+    "start with a sum and one weight": (
+        HEAD + "space: {rtol: {float: [0.1, 1]}}\nstart_from: [{rtol: 0.5, regularizer: error+rnode, rnode.weight: 1}]",
+        4,
+        "start_from[0].error.weight",
+        "nothing",
+        "a value where regularizer is error+rnode",
     ),
     "schedule without an end": (
         HEAD + "space:\n  regularizer: error\n  weight: 1\n  schedule: {choice: [constant, exponential]}",
@@ -231,7 +287,7 @@ MALFORMED = {
         3,
         "start_from[0].weight",
         "1",
-        "no value unless regularizer=error or",
+        "no value unless regularizer=predicted_steps or",
     ),
     "start with a penalty and no weight": (
         HEAD + "space: {rtol: {float: [0.1, 1]}}\nstart_from: [{rtol: 0.5, regularizer: error}]",
@@ -333,8 +389,11 @@ def test_a_fixed_weight_serves_a_penalty_of_the_space():
         "{solver: [{fixed: tsit5, when: {controller: pi}}, {fixed: euler, when: {controller: constant}}], "
         "controller: {choice: [pi, constant]}, step_size: {fixed: 0.1, when: {controller: constant}}}",
         "{regularizer: stiffness, weight: 1, solver: rk4, controller: constant, step_size: 0.1, adjoint: checkpointed}",
-        "{regularizer: local_unbiased, weight: 1, solver: euler, controller: constant, step_size: 0.1}",
-        "{regularizer: local_unbiased, weight: 1, adjoint: torchdiffeq, method: rk4, step_size: 0.1}",
+        "{regularizer: local_error, weight: 1, solver: euler, controller: constant, step_size: 0.1}",
+        "{regularizer: local_error, weight: 1, adjoint: torchdiffeq, method: rk4, step_size: 0.1}",
+        "{regularizer: {choice: [none, steer]}, schedule: {choice: [constant, linear, dual_ascent]}}",
+        "{regularizer: steer+error+stiffness, error.weight: 1, stiffness.weight: {log_float: [0.1, 1]}}",
+        "{regularizer: error+stiffness, weight: 1, stiffness.schedule: linear, stiffness.weight_end: 2}",
     ],
 )
 def test_a_space_of_what_works_together_is_let_through(space):

@@ -1,0 +1,109 @@
+"""Measuring a model on data: its outputs, what they cost, and how far the solver's tolerance moves them."""
+
+import copy
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ndecore.controllers.integral import IController
+from ndecore.datasets.base import Split
+from ndecore.errors import SolveFailed
+from ndecore.integrate import SolveSettings, Tape
+from ndecore.models.base import SolveRequest, SolvingModel
+from ndecore.solvers.tsit5 import Tsit5
+
+_REFERENCE_TOLERANCE = 1e-9  # of the float64 solve that the solver gap is measured against
+_REFERENCE_STEPS = 4096  # at least: a tolerance 10^5 times tighter takes ten times the steps at order 5
+_REFERENCE_ORDER = 5  # at least: at order 3 it would be fifty times the steps
+_SECONDS_PER_MS = 1e-3
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a split measured."""
+
+    output: Tensor
+    nfe: float
+    accepted: float
+    rejected: float
+    predict_s: float
+
+
+class Stopwatch:
+    """Seconds of a block: device events on a GPU, else the clock."""
+
+    def __init__(self, device: torch.device | str, clock: Clock) -> None:
+        self._on_gpu = torch.device(device).type == "cuda"
+        self._clock = clock
+        self.seconds = 0.0
+
+    def __enter__(self) -> "Stopwatch":
+        if self._on_gpu:
+            self._begin, self._end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            self._begin.record()
+        else:
+            self._began = self._clock()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._on_gpu:
+            self._end.record()
+            self._end.synchronize()
+            self.seconds = self._begin.elapsed_time(self._end) * _SECONDS_PER_MS
+        else:
+            self.seconds = self._clock() - self._began
+
+
+def evaluate(model: SolvingModel, split: Split, settings: SolveSettings, batch_size: int, clock: Clock) -> Evaluation:
+    """Predict a split, batch by batch, without gradients."""
+    device = split.inputs.device
+    outputs, stats, seconds = [], [], []
+    with torch.no_grad():
+        for inputs in split.inputs.split(batch_size):
+            with Stopwatch(device, clock) as watch:
+                prediction = model(inputs, SolveRequest(settings))
+            outputs.append(prediction.output)
+            stats.append(prediction.solution.stats)
+            seconds.append(watch.seconds)
+    return Evaluation(
+        output=torch.cat(outputs),
+        nfe=statistics.fmean(s.n_evaluations for s in stats),
+        accepted=statistics.fmean(s.n_accepted for s in stats),
+        rejected=statistics.fmean(s.n_rejected for s in stats),
+        predict_s=statistics.median(seconds),
+    )
+
+
+def reference_output(model: SolvingModel, split: Split, settings: SolveSettings, batch_size: int) -> Tensor:
+    """What the same weights put out in float64 at a tight tolerance; raise `SolveFailed` if that solve ends early."""
+    tight = _reference_settings(settings)
+    double = Split(split.inputs.double(), split.targets)
+    try:
+        return evaluate(copy.deepcopy(model).double(), double, tight, batch_size, time.perf_counter).output
+    except SolveFailed as failure:
+        raise SolveFailed(f"reference solve of the solver gap at {tight.rtol:g}: {failure}") from failure
+
+
+def relative_difference(output: Tensor, reference: Tensor) -> float:
+    """|output - reference| / |reference|, 2-norms over all elements."""
+    return (torch.linalg.vector_norm(output - reference) / torch.linalg.vector_norm(reference)).item()
+
+
+def _reference_settings(settings: SolveSettings) -> SolveSettings:
+    """The same at a tight tolerance, which takes an adaptive method of ours, and of a high order."""
+    tight = min(_REFERENCE_TOLERANCE, 1e-2 * settings.rtol, 1e-2 * settings.atol)
+    is_adaptive = settings.controller.needs_error
+    return SolveSettings(
+        solver=settings.solver if is_adaptive and settings.solver.order >= _REFERENCE_ORDER else Tsit5(),
+        controller=settings.controller if is_adaptive else IController(),
+        adjoint=Tape(),
+        rtol=tight,
+        atol=tight,
+        max_steps=max(_REFERENCE_STEPS, settings.max_steps),
+    )
