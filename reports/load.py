@@ -3,7 +3,7 @@
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
@@ -87,3 +87,23 @@ def _restored(metrics: Mapping[str, float]) -> dict[str, float]:
 
 def _epoch(trial: TrialRecord) -> int:
     return trial.epochs[-1].epoch if trial.epochs else 0
+
+
+@dataclass(frozen=True)
+class LoggedRun:
+    """A run of a study as MLflow has it."""
+
+    number: int | None  # of the trial; None for the study's own
+    status: str
+    epochs: list[int]  # as they were logged, in the order of their steps; one that was logged twice stands twice
+
+
+def all_histories(uri: str, experiment_id: str) -> list[LoggedRun]:
+    """Every run of an experiment that is not deleted, with its whole history of epochs: a request for each."""
+    client = MlflowClient(tracking_uri=uri)
+    found = []
+    for run in client.search_runs([experiment_id], max_results=_PAGE):
+        number = run.data.tags.get(Tag.TRIAL)
+        steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "epoch")]
+        found.append(LoggedRun(None if number is None else int(number), run.info.status, sorted(steps)))
+    return found

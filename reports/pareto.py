@@ -152,7 +152,7 @@ def feasible_trials(study: StudyRecord) -> tuple[TrialRecord, ...]:
     return tuple(
         trial
         for trial in study.trials
-        if trial.is_feasible(study.max_solver_gap) and trial.values(study.objectives) is not None
+        if trial.is_feasible(study.max_solver_gap, study.thresholds) and trial.values(study.objectives) is not None
     )
 
 

@@ -3,12 +3,12 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from enum import Enum, StrEnum
 from typing import Any
 
 from ndecore.errors import InputError
-from ndecore.metrics import METRICS, EpochRecord, Metric
+from ndecore.metrics import METRICS, Direction, EpochRecord, Metric
 
 _MAPPINGS = ("scores", "score_gaps")
 
@@ -24,6 +24,11 @@ class Tag(StrEnum):
     REASON = "nde.reason"  # trial runs
     LABEL = "nde.label"  # trial runs
     CONFIG = "nde.config"  # trial runs: the exact config as JSON; params are text, and text loses types
+    CAUSE = "nde.cause"  # trial runs: a Cause
+    PARENT = "nde.parent"  # trial runs: the number of the trial that this one trains longer
+    NODE = "nde.node"  # trial runs: the machine
+    PACKED = "nde.packed"  # trial runs: "true" if it shared its device with another trial: its seconds are noisy
+    STUDY_ID = "nde.study_id"  # the study run: tells two studies of one name apart
     RECORD = "nde.record"  # the study run: what StudyRecord holds besides its trials, as JSON
 
 
@@ -39,9 +44,40 @@ class TrialStatus(Enum):
 
     RUNNING = "running"
     COMPLETE = "complete"  # trained to its last epoch
-    DIVERGED = "diverged"  # the numbers ended it: a failed solve, a loss that is not finite
+    DIVERGED = "diverged"  # the config ended it: numbers, memory or time ran away; see its Cause
     FAILED = "failed"  # the program ended it: an exception, a lost worker
     INTERRUPTED = "interrupted"  # the person ended it
+
+
+class Cause(StrEnum):
+    """What kept a trial from completing."""
+
+    NONE = ""
+    NOT_FINITE = "not finite"
+    STEP_UNDERFLOW = "step underflow"
+    STEP_LIMIT = "step limit"
+    MEMORY = "out of memory"
+    TIMEOUT = "timeout"
+    ERROR = "error"  # an exception: a mistake in a program
+    LOST = "lost"  # its worker died, again and again
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A bound that a trial must keep to be on the front: `accuracy >= 0.95`, `nfe <= 100`."""
+
+    name: str  # of a metric
+    bound: float  # in the metric's unit
+    direction: Direction  # MAXIMIZE: at least the bound
+
+    def excess(self, measured: Mapping[str, float]) -> float:
+        """How far the bound is missed, relative to it where it is not 0: dimensionless, positive if it is missed."""
+        value = measured.get(self.name, math.nan)
+        missed = self.bound - value if self.direction is Direction.MAXIMIZE else value - self.bound
+        return missed / abs(self.bound) if self.bound else missed
+
+    def __str__(self) -> str:
+        return f"{self.name} {'>=' if self.direction is Direction.MAXIMIZE else '<='} {self.bound:g}"
 
 
 @dataclass(frozen=True)
@@ -55,6 +91,14 @@ class TrialRecord:
     reason: str = ""  # one sentence where the status is not COMPLETE or RUNNING
     label: str = ""  # where the config was proposed first under a name: "vanilla", "er-code"
     epochs: tuple[EpochRecord, ...] = ()
+    cause: Cause = Cause.NONE
+    parent: int | None = None  # the trial of which this one is a longer run
+    node: str = ""  # the machine that it ran on last
+    packed: bool = False  # whether it shared its device with another trial
+    calibration_s: float | None = field(default=None, compare=False)  # s, of a small fixed solve in its worker
+    began_s: float = field(default=0.0, compare=False)  # s since 1970
+    ended_s: float = field(default=0.0, compare=False)  # s since 1970
+    epoch_times: tuple[float, ...] = field(default=(), compare=False)  # s since 1970, of `epochs`
 
     def values(self, objectives: tuple[Metric, ...]) -> tuple[float, ...] | None:
         """The last epoch's value of each objective, in its unit; None unless complete and all finite."""
@@ -64,12 +108,13 @@ class TrialRecord:
         values = tuple(measured.get(metric.name, math.nan) for metric in objectives)
         return values if all(map(math.isfinite, values)) else None
 
-    def is_feasible(self, max_solver_gap: float) -> bool:
-        """Whether the trial is complete and its outputs are the model's, not those of a loose tolerance."""
+    def is_feasible(self, max_solver_gap: float, thresholds: tuple[Threshold, ...] = ()) -> bool:
+        """Whether the trial is complete, keeps the thresholds, and its outputs are not those of a loose tolerance."""
         if self.status is not TrialStatus.COMPLETE or not self.epochs:
             return False
-        gap = self.epochs[-1].solver_gap
-        return gap is not None and gap <= max_solver_gap
+        gap, measured = self.epochs[-1].solver_gap, self.epochs[-1].objectives()
+        is_own = gap is not None and gap <= max_solver_gap
+        return is_own and all(threshold.excess(measured) <= 0.0 for threshold in thresholds)
 
 
 @dataclass(frozen=True)
@@ -85,6 +130,9 @@ class StudyRecord:
     tracking_uri: str = ""
     experiment_id: str = ""
     versions: Mapping[str, str] | None = None  # package -> version that ran the trials
+    thresholds: tuple[Threshold, ...] = ()
+    study_id: str = ""
+    stopped: str = ""  # why it ended before all its trials were run; empty if it did not
 
 
 def metric_names(record: EpochRecord) -> dict[str, float]:
@@ -136,6 +184,10 @@ def trial_tags(trial: TrialRecord, task: str) -> dict[str, str]:
         Tag.REASON.value: trial.reason,
         Tag.LABEL.value: trial.label,
         Tag.CONFIG.value: json.dumps(dict(trial.config)),
+        Tag.CAUSE.value: trial.cause.value,
+        Tag.PARENT.value: "" if trial.parent is None else str(trial.parent),
+        Tag.NODE.value: trial.node,
+        Tag.PACKED.value: json.dumps(trial.packed),
     }
 
 
@@ -157,6 +209,10 @@ def trial_from_run(tags: Mapping[str, str], metrics: Mapping[str, float]) -> Tri
         reason=tags.get(Tag.REASON, ""),
         label=tags.get(Tag.LABEL, ""),
         epochs=epochs,
+        cause=Cause(tags.get(Tag.CAUSE, "")),
+        parent=int(tags[Tag.PARENT]) if tags.get(Tag.PARENT) else None,
+        node=tags.get(Tag.NODE, ""),
+        packed=json.loads(tags.get(Tag.PACKED, "false")),
     )
 
 
@@ -167,12 +223,15 @@ def study_tags(study: StudyRecord) -> dict[str, str]:
         "max_solver_gap": study.max_solver_gap,
         "n_trials": study.n_trials,
         "versions": dict(study.versions) if study.versions is not None else None,
+        "thresholds": [[each.name, each.bound, each.direction.value] for each in study.thresholds],
+        "stopped": study.stopped,
     }
     return {
         Tag.KIND.value: Kind.STUDY.value,
         Tag.STUDY.value: study.name,
         Tag.TASK.value: study.task,
         Tag.RECORD.value: json.dumps(record),
+        Tag.STUDY_ID.value: study.study_id,
     }
 
 
@@ -187,4 +246,7 @@ def study_from_tags(tags: Mapping[str, str], trials: tuple[TrialRecord, ...] = (
         n_trials=record["n_trials"],
         trials=trials,
         versions=record.get("versions"),
+        thresholds=tuple(Threshold(name, bound, Direction(way)) for name, bound, way in record.get("thresholds", ())),
+        study_id=tags.get(Tag.STUDY_ID, ""),
+        stopped=record.get("stopped", ""),
     )

@@ -33,7 +33,9 @@ class Problem:
     def __str__(self) -> str:
         where = self.path if self.line is None else f"{self.path}:{self.line}"
         what = f"got {self.got}, allowed: {self.allowed}"
-        return ": ".join(part for part in (where, self.key, what) if part) + (self.remedy and f"; {self.remedy}")
+        line = ": ".join(part for part in (where, self.key, what) if part) + (self.remedy and f"; {self.remedy}")
+        # A key may hold any character: one that ends a line, or moves the terminal's cursor, is shown by its number.
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 class SpecError(InputError):

@@ -1,53 +1,70 @@
 """The study's truth: an Optuna study for what was proposed, an append-only event log for what happened.
 
-Both lie in the study's folder and are written by one process at a time. Ray executes, MLflow shows; neither is asked.
+Both are written by one process at a time, the driver, and each event before it is acted on. Ray executes, MLflow shows;
+neither is asked.
 """
 
-import fcntl
-import json
-import logging
-import math
-import os
 import shutil
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from ndecore.errors import InputError, NDEError
+from ndecore.errors import InputError
 from ndecore.metrics import Direction, EpochRecord
-from reports.records import StudyRecord, TrialRecord, TrialStatus
+from reports.records import Cause, StudyRecord, TrialRecord, TrialStatus
+from studies.constraints import WORST, constraints_of
+from studies.events import EventLog, drop_torn_line
+from studies.history import History, Saved
+from studies.locks import locked
+from studies.proposals import JOURNAL, drop_proposals, open_proposals
+from studies.secret import without_password
 from studies.spec import StudySpec, load_spec
+from studies.trial_files import WEIGHTS, attempt_folder, settle, trial_folder
 
-_SPEC, _EVENTS, _PROPOSALS, _LOCK = "spec.yaml", "events.jsonl", "proposals.log", "lock"
-_WORST = 1e6  # told to the sampler for each objective of a trial that diverged, beside the violated constraint
-_OPEN = (TrialStatus.RUNNING, TrialStatus.INTERRUPTED)
+_SPEC, _EVENTS, _LOCK = "spec.yaml", "events.jsonl", "lock"
+RERUN = "nde.rerun"  # user attribute of an Optuna trial: which of the reruns asked for it is
 
 
-class StudyBusy(NDEError):
-    """Another process is running this study."""
+@dataclass(frozen=True)
+class Attempt:
+    """What a worker needs to know of a trial beside its config."""
+
+    folder: Path  # the only place where it may write
+    checkpoint: Path | None  # where to go on
+    worker_s: float  # s that earlier attempts have trained
+    alone: bool  # with a GPU to itself
 
 
 class Ledger:
     """One study: its spec, its proposals, its events. Read by anyone, written by the one that holds the lock."""
 
     proposals: optuna.Study  # while writing
-    _events: TextIO  # while writing
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, storage: str | None = None) -> None:
+        """Read a study.
+
+        Args:
+            folder: of the study.
+            storage: the URL of its database with the password, which the ledger does not keep.
+        """
         if not (folder / _EVENTS).exists():
             known = ", ".join(study_names(folder.parent)) or "none yet"
             raise InputError(f"no study {folder.name!r} under {folder.parent}, there are: {known}")
         self.folder = folder
         self.spec: StudySpec = load_spec(folder / _SPEC)
+        if storage is not None and without_password(storage) != self.spec.storage:
+            got = f"got {without_password(storage)}, allowed: {self.spec.storage or 'none'}"
+            raise InputError(f"--storage: {got}, where study {self.spec.name!r} is kept")
+        self._storage = storage or self.spec.storage
+        self._log = EventLog(folder / _EVENTS)
         self._load()
 
     @classmethod
@@ -56,49 +73,73 @@ class Ledger:
 
         Raises:
             OSError: the folder exists with something in it, or cannot be written.
+            StorageError: the database cannot be used.
         """
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        facts = {"study_id": uuid.uuid4().hex} | dict(facts)
         try:
             partial.chmod(0o755)  # mkdtemp's 0o700 would hide a study from one's colleagues
-            (partial / _SPEC).write_text(spec.to_yaml(), encoding="utf-8")
-            created = {"event": "created", "time": time.time(), "facts": dict(facts)}
-            (partial / _EVENTS).write_text(json.dumps(created) + "\n", encoding="utf-8")
-            study = _open_proposals(partial, spec)
-            for start in spec.start:
-                study.enqueue_trial(_dimension_values(spec, start.config))
+            (partial / _SPEC).write_text(spec.without_passwords().to_yaml(), encoding="utf-8")
+            (partial / _EVENTS).touch()
+            with EventLog(partial / _EVENTS).opened() as log:
+                log.append({"time": time.time(), "event": "created", "facts": facts})
+            with open_proposals(partial, spec, spec.storage, facts["study_id"]) as study:
+                for start in spec.start:
+                    study.enqueue_trial(_dimension_values(spec, start.config))
             partial.rename(folder)
         except BaseException:
             shutil.rmtree(partial)
+            if spec.storage:
+                drop_proposals(spec, facts["study_id"])
             raise
-        return cls(folder)
+        return cls(folder, spec.storage)
+
+    @property
+    def is_tracked(self) -> bool:
+        """Whether MLflow holds all of a study that has come to its end."""
+        return self.history.is_tracked
+
+    @property
+    def n_trials(self) -> int:
+        """How many trials were asked for, those added later included."""
+        return self.spec.trials + self.history.n_added
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is left to do."""
+        history = self.history
+        return not history.running | history.waiting and (len(history.trials) >= self.n_trials or bool(history.stopped))
 
     def record(self) -> StudyRecord:
         """The study as reports see it, now."""
+        trials = self.history.trials
         return StudyRecord(
             name=self.spec.name,
             task=self.spec.task,
             objectives=self.spec.objective_metrics,
-            max_solver_gap=self.spec.max_solver_gap,
-            n_trials=self.spec.trials,
-            trials=tuple(self._trials[number] for number in sorted(self._trials)),
-            **self._facts,
+            max_solver_gap=self.spec.solver_gap_bound,
+            n_trials=self.n_trials,
+            trials=tuple(trials[number] for number in sorted(trials)),
+            thresholds=self.spec.metric_thresholds,
+            stopped=self.history.stopped,
+            **self.history.facts,
         )
 
     def trial(self, number: int) -> TrialRecord:
         """The trial of this number, as it stands."""
-        return self._trials[number]
+        return self.history.trials[number]
 
     def unfinished(self) -> tuple[TrialRecord, ...]:
-        """Trials that were begun and neither completed nor failed, in order: a resumed study begins them again."""
-        return tuple(t for _, t in sorted(self._trials.items()) if t.status in _OPEN)
+        """Trials that were begun and neither completed nor failed, in order: a resumed study goes on with them."""
+        return tuple(self.history.trials[n] for n in sorted(self.history.running | self.history.waiting))
 
     def weights_path(self, number: int) -> Path:
-        """Where the trained weights of a trial are kept."""
-        return self.trial_folder(number) / "weights.pt"
+        """Where the trained weights of a trial that completed are kept."""
+        return trial_folder(self.folder, number) / WEIGHTS
 
     def trial_folder(self, number: int) -> Path:
         """Where the files of a trial are kept."""
-        return self.folder / "trials" / f"{number:04d}"
+        return trial_folder(self.folder, number)
 
     @contextmanager
     def writing(self) -> Iterator["Ledger"]:
@@ -106,69 +147,129 @@ class Ledger:
 
         Raises:
             StudyBusy: another process has it; the message names the holder.
+            StorageError: the database cannot be used.
+            LedgerUnwritable: the disk is full, say.
         """
-        with _locked(self.folder / _LOCK, self.spec.name):
-            for log in (_EVENTS, _PROPOSALS):
-                _drop_torn_line(self.folder / log)
-            (self.folder / f"{_PROPOSALS}.lock").unlink(missing_ok=True)  # Optuna would wait 30 s for a killed writer's
+        with locked(self.folder / _LOCK, self.spec.name), self._log.opened():
+            drop_torn_line(self.folder / JOURNAL)
+            (self.folder / f"{JOURNAL}.lock").unlink(missing_ok=True)  # Optuna would wait 30 s for a killed writer's
             self._load()  # what another process wrote since this one looked
-            self.proposals = _open_proposals(self.folder, self.spec)
-            self._tell_untold()
-            with (self.folder / _EVENTS).open("a", encoding="utf-8") as self._events:
+            study_id = self.history.facts.get("study_id")
+            with open_proposals(self.folder, self.spec, self._storage, study_id) as self.proposals:
+                self._recover()
                 yield self
 
-    def started(self, number: int, label: str, config: Mapping[str, Any]) -> None:
-        """A trial begins, for the first time or again from its start."""
-        self._append({"event": "started", "number": number, "label": label, "config": dict(config)})
+    def opened(self) -> None:
+        """A session begins."""
+        self._append({"event": "opened"})
 
-    def epoch(self, number: int, record: EpochRecord) -> None:
-        """A trial has completed an epoch."""
-        self._append({"event": "epoch", "number": number, "record": asdict(record)})
+    def closed(self) -> None:
+        """A session ends."""
+        self._append({"event": "closed"})
 
-    def ended(self, number: int, status: TrialStatus, reason: str = "") -> None:
-        """A trial has ended; the sampler learns of it. An interrupted one stays open in Optuna, to be begun again."""
-        self._append({"event": "ended", "number": number, "status": status.value, "reason": reason})
-        if status is not TrialStatus.INTERRUPTED:
-            self._tell(self._trials[number])
+    def moved(self, tracking_uri: str, experiment_id: str) -> None:
+        """The study is tracked elsewhere from now on."""
+        self._append({"event": "moved", "facts": {"tracking_uri": tracking_uri, "experiment_id": experiment_id}})
+
+    def extended(self, n_trials: int) -> None:
+        """More trials are asked for."""
+        self._append({"event": "extended", "trials": n_trials})
+
+    def rerun(self, parent: int, changes: Mapping[str, Any]) -> None:
+        """One more trial is asked for: that of `parent`, with some values changed."""
+        self._append({"event": "extended", "trials": 1, "parent": parent, "changes": dict(changes)})
+        self._enqueue_reruns()
+
+    def stopped(self, reason: str) -> None:
+        """No more trials are proposed."""
+        self._append({"event": "stopped", "reason": reason})
+
+    def started(
+        self, number: int, label: str, config: Mapping[str, Any], parent: int | None = None, sampler_s: float = 0.0
+    ) -> Attempt:
+        """A trial begins, or goes on from its last checkpoint; epochs after that are forgotten."""
+        history, attempt = self.history, self.history.attempts[number] + 1
+        saved = self._last_saved(number)
+        from_epoch = saved.epoch if saved else 0
+        event = {"number": number, "label": label, "config": dict(config), "parent": parent, "sampler_s": sampler_s}
+        self._append({"event": "started", "attempt": attempt, "from_epoch": from_epoch, **event})
+        return Attempt(
+            folder=attempt_folder(self.folder, number, attempt),
+            checkpoint=self.trial_folder(number) / saved.path if saved else None,
+            worker_s=history.worker_s[number],
+            alone=number in history.alone,
+        )
+
+    def placed(self, number: int, placement: Mapping[str, Any]) -> None:
+        """A worker has taken up a trial: `node`, `device`, `since` (s since 1970) and `calibration_s`."""
+        self._append({"event": "placed", "number": number, **placement}, durable=False)
+
+    def epoch(self, number: int, record: EpochRecord, checkpoint: str = "", worker_s: float = 0.0) -> None:
+        """A trial has completed an epoch; `checkpoint` was saved after it, below the trial's folder."""
+        event = {"number": number, "record": asdict(record), "checkpoint": checkpoint, "worker_s": worker_s}
+        self._append({"event": "epoch", **event}, durable=False)
+
+    def interrupted(
+        self, number: int, reason: str, *, lost: bool = False, alone: bool = False, worker_s: float = 0.0
+    ) -> None:
+        """A trial has stopped before its end and will go on; it stays open in Optuna.
+
+        Args:
+            number: of the trial.
+            reason: why.
+            lost: whether its worker died.
+            alone: whether it will go on with a GPU to itself.
+            worker_s: s that it trained since its last epoch.
+        """
+        event = {"number": number, "reason": reason, "lost": lost, "alone": alone, "worker_s": worker_s}
+        self._append({"event": "interrupted", **event})
+
+    def ended(
+        self, number: int, status: TrialStatus, reason: str = "", cause: Cause = Cause.NONE, worker_s: float = 0.0
+    ) -> None:
+        """A trial has ended; the sampler learns of it."""
+        constraints = constraints_of(self.trial(number), status, self.spec)
+        event = {"number": number, "status": status.value, "reason": reason, "cause": cause.value}
+        self._append({"event": "ended", **event, "worker_s": worker_s, "constraints": constraints})
+        self._tell(self.trial(number))
+        settle(self.folder, number, self.history.attempts[number])
 
     def tracked(self) -> None:
-        """The study is complete and MLflow holds all of it; `is_tracked` until something else happens."""
+        """The study is finished and MLflow holds all of it; `is_tracked` until something else happens."""
         self._append({"event": "tracked"})
 
-    def _append(self, event: dict[str, Any]) -> None:
+    def _append(self, event: dict[str, Any], durable: bool = True) -> None:
         event = {"time": time.time(), **event}
-        self._events.write(json.dumps(event) + "\n")
-        self._events.flush()
-        self._apply(event)
+        self._log.append(event, durable)
+        self.history.apply(event)
 
     def _load(self) -> None:
-        self._facts: dict[str, Any] = {}
-        self._trials: dict[int, TrialRecord] = {}
-        for event in _read_events(self.folder / _EVENTS):
-            self._apply(event)
+        self.history = History(self.spec.name)
+        for event in self._log.read():
+            self.history.apply(event)
 
-    def _apply(self, event: Mapping[str, Any]) -> None:
-        kind, number = event["event"], event.get("number", -1)
-        self.is_tracked = kind == "tracked"
-        if kind == "created":
-            self._facts = dict(event["facts"])
-        elif kind == "started":
-            self._trials[number] = TrialRecord(
-                self.spec.name, number, event["config"], TrialStatus.RUNNING, label=event["label"]
-            )
-        elif kind == "epoch":
-            trial = self._trials[number]
-            self._trials[number] = replace(trial, epochs=(*trial.epochs, EpochRecord(**event["record"])))
-        elif kind == "ended":
-            status = TrialStatus(event["status"])
-            self._trials[number] = replace(self._trials[number], status=status, reason=event["reason"])
+    def _last_saved(self, number: int) -> Saved | None:
+        folder = self.trial_folder(number)
+        return next((each for each in reversed(self.history.saved[number]) if (folder / each.path).exists()), None)
 
-    def _tell_untold(self) -> None:
-        """Tell Optuna of the trials that ended just before their process was killed."""
+    def _recover(self) -> None:
+        """Finish what a killed driver had begun."""
+        for number in sorted(self.history.running):
+            self.interrupted(number, "its driver was gone")
+        for trial in self.unfinished():
+            if trial.epochs and trial.epochs[-1].solver_gap is not None:  # its last epoch had come, and no more
+                self.ended(trial.number, TrialStatus.COMPLETE)
         for frozen in self.proposals.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            trial = self._trials.get(frozen.number)
-            if trial is not None and trial.status not in _OPEN:
-                self._tell(trial)
+            if frozen.number in self.history.constraints:
+                self._tell(self.trial(frozen.number))
+                settle(self.folder, frozen.number, self.history.attempts[frozen.number])
+        self._enqueue_reruns()
+
+    def _enqueue_reruns(self) -> None:
+        known = sum(RERUN in frozen.user_attrs for frozen in self.proposals.get_trials(deepcopy=False))
+        for index, rerun in list(enumerate(self.history.reruns))[known:]:
+            values = _dimension_values(self.spec, self.trial(rerun.parent).config)
+            self.proposals.enqueue_trial(values, user_attrs={RERUN: index})
 
     def _tell(self, trial: TrialRecord) -> None:
         """Tell Optuna how a trial ended.
@@ -181,12 +282,10 @@ class Ledger:
             return
         frozen = study.get_trials(deepcopy=False)[trial.number]
         open_trial = optuna.Trial(study, frozen._trial_id)  # there is no public way to one asked for before
+        for name, excess in self.history.constraints[trial.number].items():
+            open_trial.set_constraint(name, excess)
         values = trial.values(self.spec.objective_metrics)
-        gap = trial.epochs[-1].solver_gap if values else self.spec.max_solver_gap
-        excess = _WORST if gap is None or math.isnan(gap) else gap - self.spec.max_solver_gap
-        open_trial.set_constraint("diverged", 0.0 if values else 1.0)
-        open_trial.set_constraint("solver_gap", excess)
-        worst = [_WORST if m.direction is Direction.MINIMIZE else -_WORST for m in self.spec.objective_metrics]
+        worst = [WORST if m.direction is Direction.MINIMIZE else -WORST for m in self.spec.objective_metrics]
         study.tell(trial.number, values or worst)
 
 
@@ -200,21 +299,6 @@ def newest_study(root: Path) -> str | None:
     return max(study_names(root), key=lambda name: (root / name / _EVENTS).stat().st_mtime, default=None)
 
 
-@contextmanager
-def _locked(path: Path, study: str) -> Iterator[None]:
-    with path.open("a+", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip() or "an unknown process"
-            raise StudyBusy(f"study {study!r} is being run by {holder}; wait for it or stop it") from None
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {os.uname().nodename}")
-        lock.flush()
-        yield
-
-
 def _dimension_values(spec: StudySpec, config: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a flat config under the names of the space's dimensions, as the sampler knows them."""
     return {
@@ -222,29 +306,3 @@ def _dimension_values(spec: StudySpec, config: Mapping[str, Any]) -> dict[str, A
         for dimension in spec.space.dimensions
         if dimension.only is None and dimension.is_active(config)
     }
-
-
-def _open_proposals(folder: Path, spec: StudySpec) -> optuna.Study:
-    for name in ("optuna.study.study", "optuna.storages.journal._storage"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # they tell that the study was opened
-    storage = JournalStorage(JournalFileBackend(str(folder / _PROPOSALS)))
-    return optuna.create_study(
-        storage=storage,
-        study_name=spec.name,
-        directions=[metric.direction.value for metric in spec.objective_metrics],
-        load_if_exists=True,
-    )
-
-
-def _read_events(path: Path) -> list[dict[str, Any]]:
-    """Every event that was written whole; a process that was killed may leave half a line at the end."""
-    text = path.read_text(encoding="utf-8")
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
-
-
-def _drop_torn_line(path: Path) -> None:
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        with path.open("r+b") as file:
-            file.truncate(whole)

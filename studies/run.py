@@ -1,52 +1,72 @@
 """Run a study: Ray Tune executes, Optuna proposes, the ledger remembers, MLflow shows."""
 
-import logging
-import os
 import platform
-import shutil
-import signal
-import textwrap
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune
-from ray.tune.experiment import Trial
 
 from ndecore.errors import InputError, NDEError
-from ndecore.metrics import COSTS, METRICS, EpochRecord
+from ndecore.metrics import COSTS, METRICS
 from ndecore.tasks import TASKS
 from ndecore.tasks.base import Task
-from reports.records import StudyRecord, TrialStatus
+from reports.records import StudyRecord
 from studies.build import build
+from studies.cluster import check_storage, started_ray
+from studies.ending import Ending, Interrupted, Interruption, interruptible
+from studies.events import LedgerUnwritable
 from studies.ledger import Ledger
+from studies.recorder import Recorder
+from studies.schedulers import SCHEDULERS
 from studies.search import LedgerSearcher
+from studies.secret import redacted, without_password
 from studies.spec import StudySpec
+from studies.stopping import BUG
 from studies.tracking import Experiment, Tracker, open_experiment
 from studies.trainable import TrialTrainable
 
 _VERSIONED = ("torch", "ray", "optuna", "mlflow", "numpy", "nde-study")
-_OBJECT_STORE_BYTES = 80 * 1024 * 1024  # trials exchange a few numbers; Ray's smallest store is enough
-_RAY_FOLDER = "ray"
 
 OnChange = Callable[[StudyRecord], None]
 
 
-def run_study(spec: StudySpec, root: Path, tracking_uri: str, on_change: OnChange) -> StudyRecord:
-    """Run a study, or what is left of it, under `root`.
+@dataclass(frozen=True)
+class Where:
+    """Where a study runs and is kept; none of it changes its results."""
 
-    Finished trials stay as they are. Ctrl-C ends the study cleanly: what is finished is kept, what was running is begun
-    again when the same spec is run again.
+    root: Path  # the folder of all studies
+    tracking_uri: str  # of the MLflow store or server
+    address: str | None = None  # of a Ray cluster to join; this machine if None
+    workers: int | None = None  # trials at once, instead of the spec's
+    storage: str | None = None  # the URL of the study's database with the password that the ledger does not keep
+
+
+@dataclass(frozen=True)
+class More:
+    """What is asked of a study beyond its spec."""
+
+    trials: int = 0
+    rerun: int | None = None  # the number of a trial to run again
+    changes: Mapping[str, Any] = field(default_factory=dict)  # with these values
+
+
+def run_study(spec: StudySpec, where: Where, on_change: OnChange, more: More = More()) -> StudyRecord:
+    """Run a study, or what is left of it.
+
+    Finished trials stay as they are, unfinished ones go on from their last checkpoint. Ctrl-C ends the study cleanly;
+    the same command goes on.
 
     Args:
         spec: what to run.
-        root: the folder of all studies; this one gets `root / spec.name`.
-        tracking_uri: of the MLflow store or server, for a study that is new.
+        where: the study's folder is `where.root / spec.name`.
         on_change: called in the driver with the study as it stands, after each event.
+        more: trials beyond those of the spec.
 
     Returns:
         The study as it ended.
@@ -56,30 +76,78 @@ def run_study(spec: StudySpec, root: Path, tracking_uri: str, on_change: OnChang
             was created.
         TrackingError: the tracking store does not answer. No study was created.
         StudyBusy: another process runs this study.
-        NDEError: MLflow lacks a part of the study; running it again sends that.
+        NDEError: the study stopped at an error that is no trial's own; or MLflow lacks a part of the study, which
+            running it again sends.
     """
     _check_runnable(spec)
-    root = root.resolve()
+    root = where.root.resolve()
     if (root / spec.name).exists():
-        ledger = Ledger(root / spec.name)
+        ledger = Ledger(root / spec.name, spec.storage)
         _check_same(spec, ledger)
-        if ledger.is_tracked:
-            return ledger.record()
-    else:
-        ledger = _create(spec, root, tracking_uri)
+        return _resumed(ledger, where, on_change, more)
+    if more != More():
+        raise InputError(f"--trials: got +{more.trials}, and no study {spec.name!r} under {root} to add them to")
+    with ExitStack() as stack:
+        if where.address:  # before anything is created
+            stack.enter_context(started_ray(spec, where.address))
+            check_storage(root)
+        ledger = _create(spec, root, where.tracking_uri)
+        with ledger.writing():
+            return _run(ledger, where, on_change, is_started=bool(where.address))
+
+
+def resume_study(name: str, where: Where, on_change: OnChange, more: More = More()) -> StudyRecord:
+    """Go on with the study of this name as its ledger has it; as `run_study` in all else."""
+    ledger = Ledger(where.root.resolve() / name, where.storage)
+    _check_runnable(ledger.spec)
+    return _resumed(ledger, where, on_change, more)
+
+
+def sync_study(name: str, root: Path, tracking_uri: str | None) -> StudyRecord:
+    """Bring the tracking server up to date with the ledger; nothing is added twice.
+
+    Args:
+        name: of the study.
+        root: the folder of all studies.
+        tracking_uri: another server than the study's: it gets the study whole, and is the study's from now on.
+
+    Raises:
+        TrackingError: the server does not answer, or has another study of this name.
+        StudyBusy: the study is running, and so kept up to date.
+    """
+    ledger = Ledger(root.resolve() / name)
     with ledger.writing():
-        return _run(ledger, on_change)
+        facts = ledger.history.facts
+        if tracking_uri is not None and without_password(tracking_uri) != facts["tracking_uri"]:
+            experiment = open_experiment(tracking_uri, root.resolve(), name, facts["study_id"])
+            ledger.moved(experiment.uri, experiment.experiment_id)
+        tracker = _tracker(ledger, tracking_uri)
+        _close(ledger, tracker)
+    return ledger.record()
+
+
+def _resumed(ledger: Ledger, where: Where, on_change: OnChange, more: More) -> StudyRecord:
+    if more.rerun is not None:
+        _check_rerun(ledger, more)
+    if ledger.is_tracked and ledger.is_finished and more == More():
+        return ledger.record()
+    with ledger.writing():
+        if more.rerun is not None:
+            ledger.rerun(more.rerun, more.changes)
+        elif more.trials:
+            ledger.extended(more.trials)
+        return _run(ledger, where, on_change)
 
 
 def _check_runnable(spec: StudySpec) -> None:
     """Whatever would make every trial fail is found here, before anything is created."""
     task: type[Task] = TASKS[spec.task]
     measured = [name for name in METRICS if name in COSTS or METRICS[name] in task.metrics]
-    for name in spec.objectives:
-        if name not in measured:
-            raise InputError(
-                f"objectives: got {name!r}, which task {spec.task!r} does not measure, allowed: {', '.join(measured)}"
-            )
+    for key, names in (("objectives", spec.objectives), ("thresholds", [t.name for t in spec.metric_thresholds])):
+        for name in names:
+            if name not in measured:
+                got = f"got {name!r}, which task {spec.task!r} does not measure"
+                raise InputError(f"{key}: {got}, allowed: {', '.join(measured)}")
     for start in spec.start:
         build(spec.task, start.config)
 
@@ -87,11 +155,17 @@ def _check_runnable(spec: StudySpec) -> None:
 def _check_same(spec: StudySpec, ledger: Ledger) -> None:
     # The number of workers and where a study is tracked do not change its results.
     free = {"workers": spec.workers, "tracking_uri": spec.tracking_uri}
-    if ledger.spec.model_copy(update=free) != spec:
+    if ledger.spec.model_copy(update=free) != spec.without_passwords().model_copy(update=free):
         raise InputError(
             f"study {spec.name!r} exists under {ledger.folder.parent} with another spec; "
             "give this one another name with --name"
         )
+
+
+def _check_rerun(ledger: Ledger, more: More) -> None:
+    if more.rerun not in ledger.history.trials:
+        raise InputError(f"--rerun: got {more.rerun}, allowed: the number of a trial, `nde-study show` has them")
+    build(ledger.spec.task, {**ledger.trial(more.rerun).config, **more.changes})
 
 
 def _create(spec: StudySpec, root: Path, tracking_uri: str) -> Ledger:
@@ -110,157 +184,95 @@ def _create(spec: StudySpec, root: Path, tracking_uri: str) -> Ledger:
         raise InputError(f"{place}: cannot be written: {error.strerror}; {remedy}") from error
 
 
-def _run(ledger: Ledger, on_change: OnChange) -> StudyRecord:
+def _tracker(ledger: Ledger, tracking_uri: str | None) -> Tracker:
+    """The address as it was given now, which has the password that the ledger does not keep."""
     study = ledger.record()
-    searcher = LedgerSearcher(ledger)
-    tracker = Tracker(Experiment(study.tracking_uri, study.experiment_id), study)
-    try:
-        if searcher.n_left:
-            _execute(ledger, searcher, _Recorder(ledger, tracker, on_change))
-    finally:
-        for trial in ledger.unfinished():
-            if trial.status is TrialStatus.RUNNING:
-                ledger.ended(trial.number, TrialStatus.INTERRUPTED, "the study was interrupted")
-                tracker.end_trial(ledger.trial(trial.number))
-        study = ledger.record()
-        is_finished = len(study.trials) == study.n_trials and not ledger.unfinished()
-        tracker.close(study, is_finished)
-        if is_finished and not tracker.failure:
-            ledger.tracked()
-    if tracker.failure:
-        raise NDEError(f"MLflow lacks some of this: {tracker.failure}; run it again when {study.tracking_uri} is up")
+    same = tracking_uri is not None and without_password(tracking_uri) == study.tracking_uri
+    return Tracker(Experiment(str(tracking_uri) if same else study.tracking_uri, study.experiment_id), study)
+
+
+def _run(ledger: Ledger, where: Where, on_change: OnChange, is_started: bool = False) -> StudyRecord:
+    ending = Ending()
+    with interruptible(ending):  # to the last word to MLflow: a second Ctrl-C must leave no run open
+        ledger.opened()
+        tracker = _tracker(ledger, where.tracking_uri)
+        searcher = LedgerSearcher(ledger, time.perf_counter)
+        try:
+            if searcher.has_work:
+                recorder = Recorder(ledger, tracker, searcher, ending, on_change)
+                with _ray(ledger, where, is_started):
+                    _execute(ledger, where, searcher, recorder, ending)
+        finally:
+            _leave(ledger, tracker, ending)
+    study = ledger.record()
+    if BUG in study.stopped:
+        raise NDEError(f"study {study.name!r} stopped: {study.stopped}")
+    if ending.error:
+        raise NDEError(f"study {study.name!r}: {ending.error}")
     return study
 
 
-def _execute(ledger: Ledger, searcher: LedgerSearcher, recorder: "_Recorder") -> None:
-    n_threads = int(ledger.spec.fixed.get("threads", 1))
-    with _interruptible() as interrupted, suppress(_Interrupted), _started_ray(ledger.spec.workers * n_threads):
+def _leave(ledger: Ledger, tracker: Tracker, ending: Ending) -> None:
+    with suppress(LedgerUnwritable):  # told of already; the next session marks them
+        for number in sorted(ledger.history.running):
+            ledger.interrupted(number, "the study was interrupted")
+        ledger.closed()
+    try:
+        _close(ledger, tracker)
+    except NDEError as error:  # what stopped the study comes first, and what MLflow lacks the next session sends
+        ending.fail(str(error))
+
+
+def _close(ledger: Ledger, tracker: Tracker) -> None:
+    study = ledger.record()
+    for trial in ledger.unfinished():
+        tracker.update(trial)
+    tracker.close(study, ledger.is_finished)
+    if tracker.failure:
+        uri = redacted(study.tracking_uri)
+        raise NDEError(f"MLflow lacks some of this: {tracker.failure}; `nde-study sync {study.name}` when {uri} is up")
+    if ledger.is_finished:
+        ledger.tracked()
+
+
+@contextmanager
+def _ray(ledger: Ledger, where: Where, is_started: bool) -> Iterator[None]:
+    if is_started:
+        yield
+        return
+    spec = ledger.spec.model_copy(update={"workers": where.workers or ledger.spec.workers})
+    with started_ray(spec, where.address):
+        if where.address:
+            check_storage(ledger.folder.parent)
+        yield
+
+
+def _resources(cpus: int, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    return tune.PlacementGroupFactory([{"CPU": cpus, "GPU": config["gpu"]} if config["gpu"] else {"CPU": cpus}])
+
+
+def _execute(ledger: Ledger, where: Where, searcher: LedgerSearcher, recorder: Recorder, ending: Ending) -> None:
+    cpus, n_workers = ledger.spec.cpus, where.workers or ledger.spec.workers
+    # The ledger has all that Tune keeps here, which is thrown away. All nodes of a cluster must see it.
+    with (
+        tempfile.TemporaryDirectory(prefix=".ray-", dir=ledger.folder if where.address else None) as scratch,
+        suppress(Interrupted),
+    ):
         tune.Tuner(
-            tune.with_resources(TrialTrainable, {"cpu": n_threads}),
+            tune.with_resources(TrialTrainable, lambda config: _resources(cpus, config)),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                num_samples=searcher.n_left,
-                max_concurrent_trials=ledger.spec.workers,
+                scheduler=SCHEDULERS["fifo"](ledger),
+                num_samples=-1,  # the searcher says when it is enough: a trial whose worker died comes again
+                max_concurrent_trials=n_workers,
                 reuse_actors=True,  # a new process per trial costs three quarters of the workers' time
             ),
             run_config=tune.RunConfig(
-                name=_RAY_FOLDER,
-                storage_path=str(ledger.folder),
+                name="ray",
+                storage_path=scratch,
                 verbose=0,
                 callbacks=[recorder],
-                stop=_Interruption(interrupted),
+                stop=Interruption(ending),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
-    shutil.rmtree(ledger.folder / _RAY_FOLDER, ignore_errors=True)  # the ledger has all that Tune keeps there
-
-
-class _Interrupted(BaseException):
-    """The person has asked for an end. Tune, which waits up to 15 s for its workers, lets a BaseException through."""
-
-
-class _Interruption(tune.Stopper):
-    """Ends the study once the person has asked for it."""
-
-    def __init__(self, asked: threading.Event) -> None:
-        self._asked = asked
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """A single trial is never ended."""
-        return False
-
-    def stop_all(self) -> bool:
-        """Tune calls this several times a second, between two events."""
-        if self._asked.is_set():
-            raise _Interrupted
-        return False
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing for Tune's snapshot to keep."""
-        return {}
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event, however often it comes.
-
-    The alternative, an exception wherever the driver happens to be, leaves half an event written, or half of Ray.
-    """
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():  # which alone may handle signals
-        yield asked
-        return
-    before = signal.signal(signal.SIGINT, lambda *_: asked.set())
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _started_ray(n_cpus: int) -> Iterator[None]:
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the ledger and MLflow hold what these would write
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-    os.environ["TUNE_PRINT_ALL_TRIAL_ERRORS"] = "0"  # each is told of once, with its trial
-    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the new one prints a banner even at verbose=0
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    try:
-        ray.init(
-            num_cpus=n_cpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            _node_ip_address="127.0.0.1",
-        )
-        yield
-    finally:
-        ray.shutdown()
-
-
-class _Recorder(tune.Callback):
-    """What Tune reports goes to the ledger first, then to MLflow and to whoever watches."""
-
-    def __init__(self, ledger: Ledger, tracker: Tracker, on_change: OnChange) -> None:
-        self._ledger, self._tracker, self._on_change = ledger, tracker, on_change
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing for Tune's snapshot to keep: a study is resumed from its ledger."""
-        return {}
-
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A worker takes up a trial, which the searcher has entered in the ledger."""
-        self._tracker.start_trial(self._ledger.trial(trial.config["number"]))
-        self._on_change(self._ledger.record())
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
-        """An epoch is done, or the trial ended by itself."""
-        number, status = trial.config["number"], TrialStatus(result["status"])
-        if "record" in result:
-            record = EpochRecord(**result["record"])
-            self._ledger.epoch(number, record)
-            self._tracker.log_epoch(number, record)
-        if status is not TrialStatus.RUNNING:
-            self._end(number, status, result["reason"])
-        self._on_change(self._ledger.record())
-
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """The trial's process raised or was lost."""
-        number = trial.config["number"]
-        error = Path(trial.error_file).read_text(encoding="utf-8")
-        folder = self._ledger.trial_folder(number)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "error.txt").write_text(error, encoding="utf-8")
-        self._end(number, TrialStatus.FAILED, _reason(error))
-        self._on_change(self._ledger.record())
-
-    def _end(self, number: int, status: TrialStatus, reason: str) -> None:
-        self._ledger.ended(number, status, reason)
-        self._tracker.end_trial(self._ledger.trial(number))
-
-
-def _reason(error: str) -> str:
-    """The last line of the worker's traceback: the error itself. Ray explains a lost worker at length."""
-    return textwrap.shorten([line for line in error.splitlines() if line.strip()][-1], 160, placeholder=" ...")

@@ -1,6 +1,5 @@
-"""Domains -> Optuna, the samplers, and the Ray searcher that hands out what they propose."""
+"""Domains -> Optuna, and the Ray searcher that hands out what the samplers propose."""
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,32 +7,15 @@ from typing import Any, cast
 
 import numpy as np
 import optuna
-from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from search_spaces.domains import Choice, Float, Int, Value
 from search_spaces.space import Dimension
 from studies.build import complete
-from studies.ledger import Ledger
-
-# Optuna's default of 10 random trials first is more than a third of a small study.
-_N_STARTUP = 8
-
-
-def _tpe(seed: int) -> BaseSampler:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        # Grouped: a conditional space is searched as its sub-spaces, each with its own joint density.
-        return TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=_N_STARTUP)
-
-
-SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
-    "tpe": _tpe,
-    "nsgaii": lambda seed: NSGAIISampler(seed=seed, population_size=16),
-    "random": lambda seed: RandomSampler(seed=seed),
-}
+from studies.ledger import RERUN, Ledger
+from studies.samplers import SAMPLERS
+from studies.stopping import stop_reason
 
 
 @dataclass(frozen=True)
@@ -43,6 +25,7 @@ class Proposal:
     number: int
     label: str
     config: Mapping[str, Any]  # flat and complete
+    parent: int | None = None
 
 
 def propose(ledger: Ledger) -> Proposal:
@@ -50,23 +33,27 @@ def propose(ledger: Ledger) -> Proposal:
     spec = ledger.spec
     trial = _ask(ledger)
     config: dict[str, Any] = dict(spec.space.resolve(lambda dimension: _suggest(trial, dimension)))
-    label = ""
+    label, parent = "", None
     if trial.number < len(spec.start):
         label = spec.start[trial.number].label
         config |= spec.start[trial.number].config
-    return Proposal(trial.number, label, complete(spec.task, config))
+    elif RERUN in trial.user_attrs:
+        rerun = ledger.history.reruns[trial.user_attrs[RERUN]]
+        parent = rerun.parent
+        config = {**ledger.trial(parent).config, **rerun.changes}
+    return Proposal(trial.number, label, complete(spec.task, config), parent)
 
 
 def _ask(ledger: Ledger) -> optuna.Trial:
     study = ledger.proposals
-    known = {trial.number for trial in ledger.record().trials}
+    known = ledger.history.trials
     trials = study.get_trials(deepcopy=False)
     # A process killed between asking and entering the trial in the ledger leaves a number that nobody runs: take it up.
     lost = [trial for trial in trials if trial.state is TrialState.RUNNING and trial.number not in known]
     waiting = [trial.number for trial in trials if trial.state is TrialState.WAITING]
     number = lost[0].number if lost else min(waiting, default=len(trials))
     seed = int(np.random.SeedSequence([ledger.spec.seed, number]).generate_state(1)[0])
-    study.sampler = SAMPLERS[ledger.spec.sampler](seed)
+    study.sampler = SAMPLERS[ledger.spec.sampler](seed, ledger.spec)
     return optuna.Trial(study, lost[0]._trial_id) if lost else study.ask()
 
 
@@ -83,28 +70,66 @@ def _suggest(trial: optuna.Trial, dimension: Dimension) -> Value:
 class LedgerSearcher(Searcher):
     """Gives Ray Tune the trials that are left: the unfinished ones under their own numbers, then new proposals.
 
-    How a trial ended reaches the samplers through the ledger, before the next is asked for.
+    It remembers nothing: what is left is read from the ledger, where how a trial ended stands before the next is asked
+    for.
+
+    Args:
+        ledger: being written.
+        clock: seconds from an arbitrary origin.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, clock: Callable[[], float]) -> None:
         super().__init__()
-        self._ledger = ledger
-        self._again = [Proposal(t.number, t.label, t.config) for t in ledger.unfinished()]
-        self.n_left = ledger.spec.trials - len(ledger.record().trials) + len(self._again)
+        self._ledger, self._clock = ledger, clock
+        self.is_draining = False  # set to hand out nothing more
+        self._n_judged = -1  # ended trials at which the study's end was last thought about
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a trial is left to begin or to go on with."""
+        history = self._ledger.history
+        return not self.is_draining and bool(history.waiting or (self._n_left > 0 and not history.stopped))
+
+    @property
+    def _n_left(self) -> int:
+        return self._ledger.n_trials - len(self._ledger.history.trials)
 
     def suggest(self, trial_id: str) -> Any:
-        """The Ray config of the next trial, or `Searcher.FINISHED`."""
-        if self.n_left == 0:
-            return Searcher.FINISHED
-        self.n_left -= 1
-        proposal = self._again.pop(0) if self._again else propose(self._ledger)
-        self._ledger.started(proposal.number, proposal.label, proposal.config)
+        """The Ray config of the next trial, None while one that runs may still come back, or `Searcher.FINISHED`."""
+        self._judge()
+        if not self.has_work:
+            return None if self._ledger.history.running else Searcher.FINISHED
+        waiting = self._ledger.history.waiting
+        began = self._clock()
+        proposal = self._again(min(waiting)) if waiting else propose(self._ledger)
+        sampler_s = self._clock() - began
+        attempt = self._ledger.started(proposal.number, proposal.label, proposal.config, proposal.parent, sampler_s)
+        timeout = self._ledger.spec.timeout_s
+        gpu = self._ledger.spec.resources.gpu
         return {
             "number": proposal.number,
             "task": self._ledger.spec.task,
             "config": dict(proposal.config),
-            "weights": str(self._ledger.weights_path(proposal.number)),
+            "folder": str(attempt.folder),
+            "checkpoint": str(attempt.checkpoint) if attempt.checkpoint else None,
+            "checkpoint_every": self._ledger.spec.checkpoint_every,
+            "timeout_s": None if timeout is None else max(timeout - attempt.worker_s, 0.0),
+            "timeout_of_s": timeout,
+            "gpu": max(1.0, gpu) if attempt.alone and gpu else gpu,
         }
+
+    def _again(self, number: int) -> Proposal:
+        trial = self._ledger.trial(number)
+        return Proposal(number, trial.label, trial.config, trial.parent)
+
+    def _judge(self) -> None:
+        """Whether the study should end early is asked after each trial that ended, not several times a second."""
+        history = self._ledger.history
+        if len(history.ended) > self._n_judged and self.has_work and not history.stopped:
+            self._n_judged = len(history.ended)
+            reason = stop_reason(self._ledger.spec, history, self._ledger.record())
+            if reason:
+                self._ledger.stopped(reason)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing: the recorder has told the ledger."""

@@ -25,8 +25,14 @@ ARROWS = {
 # Inside ndecore, from the bottom up: a module imports its own layer or one below. The longest prefix counts.
 LAYERS = (
     ("ndecore.errors", "ndecore.types", "ndecore.status", "ndecore.metrics", "ndecore.registry"),
-    ("ndecore.norms", "ndecore.terms", "ndecore.running_cost", "ndecore.brownian"),
-    ("ndecore.states", "ndecore.solution"),
+    (
+        "ndecore.norms",
+        "ndecore.terms",
+        "ndecore.running_cost",
+        "ndecore.brownian",
+        "ndecore.states",
+        "ndecore.solution",
+    ),
     ("ndecore.solvers", "ndecore.controllers"),
     ("ndecore.integrate",),
     ("ndecore.adjoints",),
@@ -44,8 +50,18 @@ STRANGERS = (
 )
 
 DOORS = {
-    "optuna": {"studies.ledger", "studies.search"},
-    "ray": {"studies.trainable", "studies.search", "studies.schedulers", "studies.run"},
+    "optuna": {"studies.ledger", "studies.proposals", "studies.samplers", "studies.search"},
+    "sqlalchemy": {"studies.proposals"},
+    "ray": {
+        "studies.trainable",
+        "studies.search",
+        "studies.schedulers",
+        "studies.run",
+        "studies.recorder",
+        "studies.ending",
+        "studies.cluster",
+        "studies.benchmarks.faults",
+    },
     "mlflow": {"studies.tracking", "reports.load", "reports.publish"},
     "plotly": {"reports.figures"},
     "torchdiffeq": {

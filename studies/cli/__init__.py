@@ -14,9 +14,12 @@ from importlib import import_module
 from importlib.metadata import version
 
 from ndecore.errors import InputError, NDEError
+from studies.secret import redacted
 
 COMMANDS = {
     "run": "run a study, or what is left of it",
+    "resume": "go on with a study, or add trials to it",
+    "sync": "bring MLflow up to date with a study",
     "ls": "list the studies that were run",
     "show": "show a study's Pareto front",
     "export": "write Pareto-optimal configs as YAML",
@@ -75,7 +78,7 @@ def _call(command: str, rest: list[str]) -> int:
 
 
 def _complain(message: str, code: int = USER_MISTAKE) -> int:
-    print("\n".join(f"nde-study: {line}" for line in message.splitlines()), file=sys.stderr)
+    print("\n".join(f"nde-study: {line}" for line in redacted(message).split("\n")), file=sys.stderr)
     return code
 
 

@@ -18,7 +18,7 @@ def print_study(study: StudyRecord, console: Console) -> None:
     ends = ", ".join(f"{n} {status}" for status, n in Counter(t.status.value for t in study.trials).items())
     counts = f"{len(study.trials)} of {study.n_trials} trials: {ends or 'none'}"
     complete = [trial for trial in study.trials if trial.status is TrialStatus.COMPLETE]
-    n_off = sum(not trial.is_feasible(study.max_solver_gap) for trial in complete)
+    n_off = sum(not trial.is_feasible(study.max_solver_gap, study.thresholds) for trial in complete)
     off = f", {n_off} of them off the front by a solver gap above {study.max_solver_gap:g}" if n_off else ""
     console.print(f"[bold]{study.name}[/bold] ({study.task}): {counts}{off}", highlight=False)
     rows = front_rows(study)

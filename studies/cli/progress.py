@@ -115,7 +115,7 @@ def _ended(study: StudyRecord, trial: TrialRecord) -> str:
     values = last.objectives()
     told = ", ".join(f"{m.name} {value_text(m, values[m.name])}" for m in study.objectives)
     # Else a trial that beats the best so far and does not become it would look like a mistake.
-    is_off = not trial.is_feasible(study.max_solver_gap)
+    is_off = not trial.is_feasible(study.max_solver_gap, study.thresholds)
     return f"{_name(trial)}: {told}" + (f" (off the front: solver gap {gap_text(last.solver_gap)})" if is_off else "")
 
 

@@ -7,23 +7,27 @@ what is finished. Everything is in the root folder: the ledger, the weights, and
 import argparse
 import re
 import shlex
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from reports.pareto import front
 from reports.records import StudyRecord, TrialStatus
-from studies.arguments import whole_number
 from studies.cli import FAILURE, INTERRUPTED
 from studies.cli.front_table import print_study
-from studies.cli.options import DEFAULT_ROOT, add_root, add_tracking_uri
+from studies.cli.options import DEFAULT_ROOT
+from studies.cli.place import Trials, add_place, place_of, trials
 from studies.cli.progress import StudyProgress
-from studies.run import run_study
+from studies.earlier import front_configs
+from studies.run import More, run_study
 from studies.spec import NAME_PATTERN, StudySpec, load_spec
-from studies.tracking import default_uri
 
 EXAMPLES = """  nde-study run quickstart
   nde-study run my_study.yaml --trials 100 --workers 8
+  nde-study run quickstart --trials +50
+  nde-study run my_study.yaml --address 10.0.0.1:6379 --root /shared/nde-runs
   nde-study run quickstart --name again --tracking-uri http://127.0.0.1:5000"""
 
 
@@ -38,29 +42,36 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("spec", help="a YAML file, or the name of a shipped study")
     parser.add_argument("--name", type=_study_name, help="run it under another name")
-    parser.add_argument("--trials", type=whole_number(1), metavar="N", help="instead of the spec's")
-    parser.add_argument("--workers", type=whole_number(1), metavar="N", help="trials at once, instead of the spec's")
-    add_root(parser)
-    add_tracking_uri(parser)
+    parser.add_argument("--trials", type=trials, metavar="N", help="instead of the spec's; +N adds to a study's")
+    add_place(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     """Run, then print the front and where to go from here."""
-    changes = {key: getattr(args, key) for key in ("name", "trials", "workers")}
-    spec = load_spec(args.spec, {key: value for key, value in changes.items() if value is not None})
-    uri = args.tracking_uri or spec.tracking_uri or default_uri(args.root)
+    asked = args.trials or Trials(None, 0)
+    changes = {"name": args.name, "trials": asked.total, "workers": args.workers, "storage": args.storage}
+    given = {key: value for key, value in changes.items() if value is not None}
+    spec = load_spec(args.spec, given, partial(front_configs, args.root))
+    more = More(trials=asked.added)
+    return watched(args.root, lambda progress: run_study(spec, place_of(args, spec.tracking_uri), progress, more))
+
+
+def watched(root: Path, run: Callable[[StudyProgress], StudyRecord]) -> int:
+    """Run with a view of the progress, then print the front and where to go from here; return the exit code."""
     console = Console()
     with StudyProgress(console) as progress:
-        study = run_study(spec, args.root, uri, progress)
+        study = run(progress)
     if not progress.has_begun:
         print(f"study {study.name} is complete already")
     print_study(study, console)
-    return _conclude(study, args.root)
+    return _conclude(study, root)
 
 
 def _conclude(study: StudyRecord, root: Path) -> int:
     n_ended = sum(t.status not in (TrialStatus.RUNNING, TrialStatus.INTERRUPTED) for t in study.trials)
-    if n_ended < study.n_trials:
+    if study.stopped:
+        print(f"ended after {n_ended} of {study.n_trials} trials: {study.stopped}")
+    elif n_ended < study.n_trials:
         print(f"interrupted after {n_ended} of {study.n_trials} trials; the same command goes on")
         return INTERRUPTED
     if not front(study):

@@ -54,3 +54,12 @@ def port() -> int:
         probe.bind(("127.0.0.1", 0))
         found: int = probe.getsockname()[1]
         return found
+
+
+@pytest.fixture(scope="module")
+def free_port() -> int:
+    """As `port`, for what a module shares."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        found: int = probe.getsockname()[1]
+        return found

@@ -82,6 +82,75 @@ def test_the_same_name_with_another_spec_is_refused(at_home, capsys):
     assert content(at_home.root) == before
 
 
+def test_a_study_that_is_not_there_cannot_be_extended_or_resumed(spec, tmp_path, capsys):
+    assert main(["run", "small.yaml", "--trials", "+2"]) == 2
+    assert "--trials: got +2, and no study 'small'" in capsys.readouterr().err
+    assert main(["resume", "small"]) == 2
+    assert "no study 'small'" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--rerun", "1"], "--rerun and --epochs: got one"),
+        (["--rerun", "1", "--epochs", "9", "--trials", "+1"], "--rerun and --trials: got both"),
+        (["--rerun", "77", "--epochs", "9"], "--rerun: got 77, allowed: the number of a trial"),
+    ],
+)
+def test_what_cannot_be_added_to_a_study_is_refused_in_one_line(options, said, at_home, capsys):
+    before = content(at_home.root)
+    assert main(["resume", "small", *options]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
+    assert content(at_home.root) == before
+
+
+def test_a_finished_study_is_extended_and_a_trial_of_it_run_longer(untracked, tmp_path):
+    """Other trials stay as they are; the new ones are in MLflow too."""
+    before = Ledger(untracked).record()
+    ended = nde_study("run", "small.yaml", "--trials", "+1", cwd=tmp_path)
+    assert (ended.code, ended.err) == (0, "")
+    ended = nde_study("resume", "small", "--rerun", "1", "--epochs", "6", cwd=tmp_path)
+    assert (ended.code, ended.err) == (0, "")
+    after = Ledger(untracked).record()
+    assert after.trials[:6] == before.trials
+    assert [trial.number for trial in after.trials] == list(range(8))
+    assert after.trials[7].parent == 1
+    assert after.trials[7].config == {**before.trials[1].config, "epochs": 6}
+    assert [epoch.epoch for epoch in after.trials[7].epochs] == [1, 2, 3, 4, 5, 6]
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{untracked.parent}/mlflow.db")
+    runs = client.search_runs([client.get_experiment_by_name("small").experiment_id])
+    assert sorted(run.data.tags.get(Tag.TRIAL, "study") for run in runs) == [*map(str, range(8)), "study"]
+    assert main(["run", "small.yaml", "--root", str(untracked.parent)]) == 0  # what was added is no other spec
+
+
+def test_sync_sends_a_study_to_another_store_whole_and_once(untracked, tmp_path, capsys):
+    other = f"sqlite:///{tmp_path}/other/mlflow.db"
+    for _ in range(2):
+        assert main(["sync", "small", "--tracking-uri", other]) == 0
+        assert "has all of small: 6 trials, 6 of them ended" in capsys.readouterr().out
+        client = mlflow.MlflowClient(tracking_uri=other)
+        runs = client.search_runs([client.get_experiment_by_name("small").experiment_id])
+        assert sorted(run.info.status for run in runs) == ["FAILED"] + ["FINISHED"] * 6
+        (run,) = (run for run in runs if run.data.tags.get(Tag.TRIAL) == "0")
+        assert [m.step for m in client.get_metric_history(run.info.run_id, "nfe")] == [1, 2, 3, 4]
+    assert Ledger(untracked).record().tracking_uri == other
+
+
+def test_a_password_is_in_no_error(spec, capsys):
+    for option, uri in (
+        ("--tracking-uri", "http://me:secret@127.0.0.1:9"),
+        ("--storage", "postgresql://me:secret@127.0.0.1:9/x"),
+    ):
+        assert main(["run", "small.yaml", option, uri]) == 1
+        err = capsys.readouterr().err
+        assert "secret" not in err
+        assert "127.0.0.1" in err
+        assert err.count("\n") == 1
+
+
 def test_the_number_of_workers_is_not_another_spec(at_home, capsys):
     assert main(["run", "small.yaml", "--workers", "1"]) == 0
 

@@ -9,7 +9,7 @@ import torch
 from command_line import descendants, events, of_kind
 
 from reports.pareto import front
-from reports.records import Kind, Tag, TrialStatus, metric_names
+from reports.records import Cause, Kind, Tag, TrialStatus, metric_names
 from studies.ledger import Ledger
 
 pytestmark = pytest.mark.cluster
@@ -55,7 +55,7 @@ def test_start_configs_come_first_with_their_labels_and_keys_beyond_the_space(st
 def test_a_diverging_trial_is_recorded_with_its_reason_and_the_study_goes_on(study):
     wild = study.trials[2]
     assert wild.status is TrialStatus.DIVERGED
-    assert wild.reason
+    assert (wild.cause, wild.reason[:9]) == (Cause.STEP_LIMIT, "MAX_STEPS")
     assert wild not in front(study)
 
 
@@ -81,6 +81,16 @@ def test_trials_overlap_in_time_but_never_more_than_there_are_workers(small):
         running = running | {event["number"]} if event["event"] == "started" else running
         running = running - {event["number"]} if event["event"] == "ended" else running
         assert len(running) <= 2
+
+
+def test_what_ran_where_beside_what_is_recorded(study, trial_runs):
+    """Two workers on one machine: the first two trials share it."""
+    assert all(trial.node for trial in study.trials)
+    assert all(0 < trial.calibration_s < 1 for trial in study.trials)
+    assert study.trials[0].packed
+    assert study.trials[1].packed
+    assert trial_runs[0].data.tags[Tag.PACKED] == "true"
+    assert trial_runs[0].data.tags[Tag.NODE] == study.trials[0].node
 
 
 def test_workers_are_reused_from_trial_to_trial(small):

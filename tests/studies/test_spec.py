@@ -9,6 +9,7 @@ from ndecore.metrics import METRICS, Direction
 from search_spaces.document import parse_document
 from search_spaces.domains import Fixed
 from search_spaces.problems import SpecError
+from search_spaces.start import StartConfig
 from studies.spec import StudySpec, load_spec, read_spec
 
 HEAD = "name: s\ntask: digits_node\n"
@@ -41,10 +42,55 @@ MALFORMED = {
     "half a trial": (HEAD + "trials: 1.5", 3, "trials", "1.5", "a whole number >= 1"),
     "negative seed": (HEAD + "seed: -1", 3, "seed", "-1", "a whole number from 0 to 4294967295"),
     "seed too large": (HEAD + "seed: 4294967296", 3, "seed", "4294967296", "a whole number from 0 to 4294967295"),
-    "unknown sampler": (HEAD + "sampler: nsga2", 3, "sampler", "'nsga2'", "tpe, nsgaii, random"),
+    "unknown sampler": (HEAD + "sampler: nsga2", 3, "sampler", "'nsga2'", "tpe, nsgaii, nsgaiii, qmc, random, grid"),
     "no workers": (HEAD + "workers: 0", 3, "workers", "0", "a whole number >= 1"),
     "gap of 0": (HEAD + "max_solver_gap: 0", 3, "max_solver_gap", "0", "a finite number > 0"),
     "gap of infinity": (HEAD + "max_solver_gap: .inf", 3, "max_solver_gap", "Infinity", "a finite number > 0"),
+    "threshold the wrong way round": (
+        HEAD + "thresholds: [nfe >= 100]",
+        3,
+        "thresholds",
+        '["nfe >= 100"]',
+        "a list of bounds such as accuracy >= 0.95",
+    ),
+    "threshold twice": (HEAD + "thresholds: [nfe <= 1, nfe <= 2]", 3, "thresholds", '["nfe', "a list of bounds"),
+    "threshold on what is no metric": (HEAD + "thresholds: [f1 >= 1]", 3, "thresholds", '["f1', "a list of bounds"),
+    "unknown end": (HEAD + "stop:\n  hour: 1", 4, "stop.hour", "the unknown key 'hour'", "hours, device_hours"),
+    "end before the beginning": (HEAD + "stop: {hours: -1}", 3, "stop.hours", "-1", "a finite number > 0"),
+    "end that is no mapping": (HEAD + "stop: 1", 3, "stop", "1", "a mapping of hours"),
+    "one and a half GPUs": (HEAD + "resources: {gpu: 1.5}", 3, "resources.gpu", "1.5", "0, a part of one"),
+    "no core": (HEAD + "resources: {cpu: 0}", 3, "resources.cpu", "0", "a whole number >= 1"),
+    "no time": (HEAD + "timeout_s: 0", 3, "timeout_s", "0", "a finite number > 0"),
+    "no checkpoints": (HEAD + "checkpoint_every: 0", 3, "checkpoint_every", "0", "a whole number >= 1"),
+    "storage that is no URL": (HEAD + "storage: here", 3, "storage", "'here'", "a text, the URL of a database"),
+    "grid that has no end": (
+        HEAD + "sampler: grid\ngrid_points: 9",
+        3,
+        "sampler",
+        "'grid' over more",
+        "a smaller grid",
+    ),
+    "more trials than the grid has": (
+        HEAD + "sampler: grid\ntrials: 4\nspace: {rtol: {log_float: [1e-6, 1e-2]}}",
+        4,
+        "trials",
+        "4",
+        "at most 3, the grid's configs",
+    ),
+    "front of a study that is not there": (
+        HEAD + "start_from: [{front_of: other}]",
+        3,
+        "start_from[0].front_of",
+        "'other'",
+        "the name of a study that was run",
+    ),
+    "front with another key": (
+        HEAD + "start_from: [{front_of: a, rtol: 1}]",
+        3,
+        "start_from[0]",
+        "{",
+        "{front_of: STUDY}",
+    ),
     "store that is no text": (HEAD + "tracking_uri: 5000", 3, "tracking_uri", "5000", "a text"),
     "unknown space": (
         HEAD + "space: regular_ode",
@@ -404,6 +450,28 @@ def test_a_spec_written_out_whole_reads_as_an_equal_spec(tmp_path, write, case):
     assert copy == spec
     assert copy.space == spec.space
     assert copy.to_data() == spec.to_data()
+
+
+def test_the_front_of_an_earlier_study_is_started_from_where_the_space_has_it():
+    front = [
+        StartConfig("old 3", {"rtol": 1e-5, "epochs": 30, "momentum": 0.5}),
+        StartConfig("old 4", {"rtol": 0.5, "epochs": 30, "momentum": 0.5}),
+    ]
+    text = HEAD + "space: {rtol: {log_float: [1e-6, 1e-2]}}\nfixed: {epochs: 3}\nstart_from: [{front_of: old}]"
+    spec = read_spec(parse_document(text, "study.yaml"), {"old": front}.__getitem__)
+    assert spec.start == (StartConfig("old 3", {"rtol": 1e-5, "epochs": 3, "momentum": 0.5}),)
+
+
+def test_a_threshold_on_the_solver_gap_is_its_bound():
+    spec = spec_of(HEAD + "thresholds: [solver_gap <= 0.001, accuracy >= 0.95]")
+    assert spec.solver_gap_bound == 0.001
+    assert [str(each) for each in spec.metric_thresholds] == ["accuracy >= 0.95"]
+
+
+def test_passwords_are_not_written_down():
+    spec = spec_of(HEAD + "storage: postgresql://me:secret@host/db\ntracking_uri: https://me:secret@host:5000")
+    assert "secret" not in spec.without_passwords().to_yaml()
+    assert spec.without_passwords().storage == "postgresql://me@host/db"
 
 
 def test_an_unknown_study_is_answered_with_those_there_are():

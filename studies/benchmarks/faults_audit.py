@@ -1,0 +1,77 @@
+"""What a study has come through: counted in its ledger, in Optuna and in MLflow, which must agree."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from reports.load import all_histories
+from reports.pareto import front
+from reports.records import TrialStatus
+from studies.ledger import Ledger
+
+_RUN_STATUS = {TrialStatus.COMPLETE: "FINISHED", TrialStatus.DIVERGED: "FAILED", TrialStatus.FAILED: "FAILED"}
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Counts of what should be 0, but the first two."""
+
+    trials: int
+    attempts: int
+    missing: int  # trials asked for that have not ended
+    rerun: int  # finished trials that were begun again
+    intervals_lost: int  # epochs that were told of and trained again, most in one trial
+    optuna_open: int  # trials that Optuna holds for running
+    runs_running: int  # in MLflow
+    runs_missing: int
+    runs_doubled: int
+    points_wrong: int  # runs whose history is not that of the ledger
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing was lost and nothing doubled."""
+        return not any(getattr(self, name) for name in self.__dataclass_fields__ if name not in ("trials", "attempts"))
+
+
+def audit(folder: Path, storage: str | None = None) -> Audit:
+    """Count; the study must not be running."""
+    ledger = Ledger(folder, storage)
+    study = ledger.record()
+    ended: set[int] = set()
+    rerun, attempts, trained = 0, 0, Counter[tuple[int, int]]()
+    for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines():
+        event = json.loads(line)
+        if event["event"] == "started":
+            attempts += 1
+            rerun += event["number"] in ended
+        elif event["event"] == "ended":
+            ended.add(event["number"])
+        elif event["event"] == "epoch":
+            trained[event["number"], event["record"]["epoch"]] += 1
+    repeated = Counter({number: 0 for number, _ in trained})
+    for (number, _), times in trained.items():
+        repeated[number] += times - 1
+    runs = all_histories(study.tracking_uri, study.experiment_id)
+    numbers = Counter(run.number for run in runs)
+    expected = {t.number: [epoch.epoch for epoch in t.epochs] for t in study.trials}
+    with ledger.writing():
+        is_open = [t for t in ledger.proposals.get_trials(deepcopy=False) if not t.state.is_finished()]
+    return Audit(
+        trials=len(study.trials),
+        attempts=attempts,
+        missing=study.n_trials - sum(trial.status in _RUN_STATUS for trial in study.trials),
+        rerun=rerun,
+        intervals_lost=max(repeated.values(), default=0),
+        optuna_open=len(is_open),
+        runs_running=sum(run.status == "RUNNING" for run in runs),
+        runs_missing=len(set(expected) - set(numbers)),
+        runs_doubled=sum(times - 1 for times in numbers.values()),
+        points_wrong=sum(run.number is not None and run.epochs != expected.get(run.number) for run in runs),
+    )
+
+
+def front_of(folder: Path) -> list[tuple[int, tuple[float, ...] | None]]:
+    """The front: each member's number and values."""
+    study = Ledger(folder).record()
+    return [(trial.number, trial.values(study.objectives)) for trial in front(study)]

@@ -1,0 +1,125 @@
+"""Ray on this machine, or a cluster that is there: started or joined, checked before the first trial."""
+
+import logging
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+import ndecore
+import reports
+import search_spaces
+import studies
+from ndecore.errors import InputError, NDEError
+from studies.secret import redacted
+from studies.spec import StudySpec
+
+_OBJECT_STORE_BYTES = 80 * 1024 * 1024  # trials exchange a few numbers; Ray's smallest store is enough
+_CONNECT_S = 10.0
+_PATIENCE_S = 120.0  # for a node to answer
+_ROOMS: tuple[ModuleType, ...] = (ndecore, search_spaces, reports, studies)
+
+
+@contextmanager
+def started_ray(spec: StudySpec, address: str | None) -> Iterator[None]:
+    """Ray for a study: on this machine and on loopback alone, or the cluster at `address`.
+
+    Our own code travels with the job to a cluster; its nodes need what pyproject.toml lists, and nothing is installed.
+
+    Raises:
+        NDEError: the cluster does not answer.
+        InputError: no node of it can hold a trial.
+    """
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the ledger and MLflow hold what these would write
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    os.environ["TUNE_PRINT_ALL_TRIAL_ERRORS"] = "0"  # each is told of once, with its trial
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the new one prints a banner even at verbose=0
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S"] = "3600"  # a cluster may be full for a while
+    logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # that trials failed stands in the ledger
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    local = {
+        "address": "local",
+        "num_cpus": spec.workers * spec.cpus,
+        "include_dashboard": False,
+        "object_store_memory": _OBJECT_STORE_BYTES,
+        "_node_ip_address": "127.0.0.1",
+    }
+    code = {"py_modules": [str(Path(str(room.__file__)).parent) for room in _ROOMS]}
+    if address:
+        _check_answers(address)
+    try:
+        try:
+            ray.init(**quiet, **({"address": address, "runtime_env": code} if address else local))
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            said = redacted(str(error).strip().split("\n")[0])
+            raise NDEError(f"Ray at {address or 'this machine'} cannot be used: {said}; see `ray status`") from None
+        _check_room(spec)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        if address != "auto":
+            raise InputError(f"--address: got {address!r}, allowed: HOST:PORT of a Ray cluster, or auto")
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise NDEError(f"Ray at {address} cannot be used: {error}; see `ray status` there") from None
+
+
+def _check_room(spec: StudySpec) -> None:
+    """A trial that fits no node would wait for ever."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    needs = {"CPU": float(spec.cpus), "GPU": spec.resources.gpu}
+    if not any(all(node.get(name, 0.0) >= amount for name, amount in needs.items()) for node in nodes):
+        most = ", ".join(f"{name.lower()} {max(n.get(name, 0.0) for n in nodes):g}" for name in needs)
+        got = ", ".join(f"{name.lower()} {amount:g}" for name, amount in needs.items())
+        raise InputError(f"resources: got {got}, allowed: at most what a node has, {most}")
+
+
+def check_storage(root: Path) -> None:
+    """Every node must read what the driver writes under `root`, and the driver what they write.
+
+    Raises:
+        InputError: a node does not; found before the first trial, which would fail there.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    probe = root / f".probe-{uuid.uuid4().hex}"
+    probe.mkdir()
+    try:
+        (probe / "driver").touch()
+        nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0.0) >= 1.0]
+        strategies = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
+        answers = [_sees.options(scheduling_strategy=s).remote(str(probe), s.node_id) for s in strategies]
+        for node, answer in zip(nodes, answers, strict=True):
+            if not (ray.get(answer, timeout=_PATIENCE_S) and (probe / node["NodeID"]).exists()):
+                name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']}, {node['NodeID'][:8]})"
+                raise InputError(
+                    f"--root: got {root}, which node {name} does not see; name a folder that all nodes share"
+                )
+    finally:
+        for left in probe.iterdir():
+            left.unlink()
+        probe.rmdir()
+
+
+@ray.remote(num_cpus=1, max_retries=0)
+def _sees(probe: str, node: str) -> bool:
+    """Whether the driver's file is there; leaves one of this node's beside it."""
+    if not (Path(probe) / "driver").exists():
+        return False
+    (Path(probe) / node).touch()
+    return True

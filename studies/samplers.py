@@ -1,0 +1,111 @@
+"""The samplers, each made anew for each proposal from a seed, the study's spec and the number of the trial."""
+
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, NSGAIIISampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial
+from scipy.stats import qmc
+
+from search_spaces.domains import Value
+from studies.grid import grid_values
+from studies.spec import StudySpec
+
+# Optuna's default of 10 random trials first is more than a third of a small study.
+_N_STARTUP = 8
+_POPULATION = 16
+
+
+def _tpe(seed: int, spec: StudySpec) -> BaseSampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        # Grouped: a conditional space is searched as its sub-spaces, each with its own joint density.
+        return TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=_N_STARTUP)
+
+
+def _nsgaiii(seed: int, spec: StudySpec) -> BaseSampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return NSGAIIISampler(seed=seed, population_size=_POPULATION)
+
+
+SAMPLERS: Mapping[str, Callable[[int, StudySpec], BaseSampler]] = {
+    "tpe": _tpe,
+    "nsgaii": lambda seed, spec: NSGAIISampler(seed=seed, population_size=_POPULATION),
+    "nsgaiii": _nsgaiii,
+    "qmc": lambda seed, spec: QuasiRandomSampler(spec),
+    "random": lambda seed, spec: RandomSampler(seed=seed),
+    "grid": lambda seed, spec: GridSampler(spec),
+}
+
+
+@dataclass(frozen=True)
+class _ByNumber(BaseSampler):
+    """Proposes by the trial's number alone, one parameter after another."""
+
+    spec: StudySpec
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Nothing is sampled jointly."""
+        return {}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Nothing is sampled jointly."""
+        return {}
+
+
+class QuasiRandomSampler(_ByNumber):
+    """Points of a scrambled Sobol sequence, a coordinate for each dimension of the space.
+
+    Optuna's own samples whatever is conditional at random. Here an inactive dimension's coordinate is passed over,
+    so each sub-space is filled evenly too.
+
+    Reference: A. B. Owen, "Scrambling Sobol and Niederreiter-Xing points", Journal of Complexity 14(4), 1998.
+    """
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """The coordinate of this dimension, in its domain."""
+        names = [dimension.name for dimension in self.spec.space.dimensions if dimension.only is None]
+        sequence = qmc.Sobol(len(names), seed=self.spec.seed)
+        if trial.number:  # scipy cannot go forward by nothing
+            sequence.fast_forward(trial.number)
+        point = sequence.random(1)[0]
+        return _from_unit(param_distribution, float(point[names.index(param_name)]))
+
+
+class GridSampler(_ByNumber):
+    """Every config of the grid once, in an order shuffled by the study's seed: a part of it is spread over the whole.
+
+    Start configs are not taken out of the grid.
+    """
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """The value of this dimension in the config whose turn it is."""
+        configs = grid_values(self.spec.space, self.spec.grid_points, self.spec.seed)
+        found: Value = configs[(trial.number - len(self.spec.start)) % len(configs)][param_name]
+        return found
+
+
+def _from_unit(distribution: BaseDistribution, unit: float) -> Any:
+    """A number in [0, 1) as a value of a distribution, evenly by its own measure."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[int(unit * len(distribution.choices))]
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high = float(distribution.low), float(distribution.high)
+    if isinstance(distribution, IntDistribution):
+        low, high = low - 0.5, high + 0.5
+    value = math.exp(math.log(low) + unit * math.log(high / low)) if distribution.log else low + unit * (high - low)
+    value = min(max(value, distribution.low), distribution.high)
+    return round(value) if isinstance(distribution, IntDistribution) else value

@@ -1,0 +1,87 @@
+"""A study whose proposals are in a real PostgreSQL."""
+
+import pytest
+from command_line import SMALL, nde_study
+from postgres import PASSWORD, postgres
+from test_search import HEAD, START, made_ledger, search
+
+from ndecore.errors import InputError
+from search_spaces.document import parse_document
+from studies.ledger import Ledger
+from studies.proposals import StorageError
+from studies.search import propose
+from studies.spec import read_spec
+
+DEAD = "postgresql://me:s3cret@127.0.0.1:9/postgres"
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory, free_port):
+    with postgres(tmp_path_factory.mktemp("postgres") / "server", free_port) as url:
+        yield url
+
+
+def database_ledger(folder, storage, seed=0):
+    text = HEAD.format(sampler="tpe", seed=seed) + f"storage: {storage}\n" + START
+    folder.mkdir()
+    return Ledger.create(folder / "made", read_spec(parse_document(text, "made.yaml")), {})
+
+
+def test_a_study_in_a_database_proposes_what_one_in_files_does_and_goes_on(database, tmp_path):
+    whole = search(made_ledger(tmp_path / "files"), 20)
+    halves = search(database_ledger(tmp_path / "database", database), 11)
+    again = Ledger(tmp_path / "database" / "made", database)
+    halves += search(again, 9)
+    assert halves == whole
+    assert not (again.folder / "proposals.log").exists()
+
+
+def test_two_studies_of_one_name_in_one_database_are_two(database, tmp_path):
+    first = search(database_ledger(tmp_path / "a", database), 5)
+    second = search(database_ledger(tmp_path / "b", database), 5)
+    assert [proposal.number for proposal in second] == [0, 1, 2, 3, 4]
+    assert first == second
+
+
+def test_the_password_is_in_no_file_of_the_study(database, tmp_path):
+    ledger = database_ledger(tmp_path / "a", database)
+    search(ledger, 2)
+    for path in ledger.folder.rglob("*"):
+        assert path.is_dir() or PASSWORD not in path.read_text()
+
+
+def test_without_its_password_a_study_is_refused_in_one_line(database, tmp_path):
+    folder = database_ledger(tmp_path / "a", database).folder
+    with pytest.raises(StorageError, match=r"storage postgresql://me@127.0.0.1:\d+/postgres cannot be used") as caught:
+        search(Ledger(folder), 1)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=r"--storage: got postgresql://me@elsewhere/x, allowed: postgresql://me@127"):
+        Ledger(folder, "postgresql://me:x@elsewhere/x")
+
+
+def test_a_database_that_is_down_is_told_of_in_one_line_and_nothing_is_created(tmp_path):
+    with pytest.raises(StorageError, match="start it, or check the URL") as caught:
+        database_ledger(tmp_path / "a", DEAD)
+    assert "\n" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+    assert not list((tmp_path / "a").iterdir())
+
+
+def test_a_proposal_lost_in_a_database_is_taken_up(database, tmp_path):
+    ledger = database_ledger(tmp_path / "a", database)
+    with ledger.writing():
+        lost = propose(ledger)
+    with Ledger(ledger.folder, database).writing() as again:
+        assert propose(again) == lost
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_a_study_runs_with_its_proposals_in_a_database(database, tmp_path):
+    (tmp_path / "small.yaml").write_text(SMALL)
+    ended = nde_study("run", "small.yaml", "--storage", database, cwd=tmp_path)
+    assert (ended.code, ended.err) == (0, "")
+    assert PASSWORD not in ended.out
+    added = nde_study("resume", "small", "--trials", "+1", cwd=tmp_path, NDE_STUDY_STORAGE=database)
+    assert (added.code, added.err) == (0, "")
+    assert len(Ledger(tmp_path / "nde-runs" / "small").record().trials) == 7

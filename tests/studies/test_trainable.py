@@ -1,0 +1,128 @@
+"""What a worker does with a trial; without Ray, which only calls it."""
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from reports.records import Cause, TrialStatus
+from studies.build import complete
+from studies.calibration import calibrate
+from studies.deadline import TimedOut, deadline
+from studies.secret import has_password, redacted, without_password
+from studies.trainable import TrialTrainable
+
+CONFIG = {"regularizer": "none", "rtol": 1e-2, "epochs": 4, "batch_size": 512, "learning_rate": 0.1}
+SECONDS = ("train_s", "predict_s")
+
+
+def worker(folder, checkpoint=None, timeout_s=None, checkpoint_every=1, **config):
+    found = TrialTrainable.__new__(TrialTrainable)
+    found.setup(
+        {
+            "number": 0,
+            "task": "digits_node",
+            "config": complete("digits_node", CONFIG | config),
+            "folder": str(folder),
+            "checkpoint": checkpoint and str(checkpoint),
+            "checkpoint_every": checkpoint_every,
+            "timeout_s": timeout_s,
+            "timeout_of_s": timeout_s,
+            "gpu": 0.0,
+        }
+    )
+    return found
+
+
+def measured(result):
+    return {key: value for key, value in result["record"].items() if key not in SECONDS}
+
+
+def test_a_trial_that_goes_on_from_a_checkpoint_is_the_one_that_was_never_stopped(tmp_path, threads_restored):
+    whole = worker(tmp_path / "attempt-1")
+    expected = [whole._epoch() for _ in range(4)]
+    first = worker(tmp_path / "attempt-2")
+    results = [first._epoch() for _ in range(2)]
+    second = worker(tmp_path / "attempt-3", checkpoint=tmp_path / results[-1]["checkpoint"])
+    results += [second._epoch() for _ in range(2)]
+    assert list(map(measured, results)) == list(map(measured, expected))
+    assert results[-1]["status"] == TrialStatus.COMPLETE.value
+    weights = [torch.load(tmp_path / f"attempt-{n}" / "weights.pt", weights_only=True) for n in (1, 3)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_checkpoint_is_there_before_it_is_told_of_and_two_are_kept(tmp_path, threads_restored):
+    trial = worker(tmp_path / "attempt-1", checkpoint_every=2, epochs=9)
+    names = [trial._epoch()["checkpoint"] for _ in range(8)]
+    assert names == [f"attempt-1/epoch-{n:06d}.pt" if n % 2 == 0 else "" for n in range(1, 9)]
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.pt")}
+    assert left == {"attempt-1/epoch-000006.pt", "attempt-1/epoch-000008.pt"}
+
+
+def test_a_trial_that_takes_too_long_has_timed_out_in_the_middle_of_an_epoch(tmp_path, threads_restored):
+    trial = worker(tmp_path, timeout_s=0.05, batch_size=8, rtol=1e-6)
+    result = trial._epoch()
+    assert (result["status"], result["cause"]) == (TrialStatus.DIVERGED.value, Cause.TIMEOUT.value)
+    assert result["reason"] == "timeout: trained for 0.05 s; raise the study's timeout_s, or loosen the tolerances"
+
+
+@pytest.mark.parametrize(
+    ("config", "cause"),
+    [({"max_steps": 2, "rtol": 1e-4}, Cause.STEP_LIMIT), ({"learning_rate": 1e12, "max_steps": 200}, None)],
+    ids=["step limit", "learning rate"],
+)
+def test_a_trial_that_diverges_says_what_ran_away(config, cause, tmp_path, threads_restored):
+    trial = worker(tmp_path, **config)
+    result = {"status": TrialStatus.RUNNING.value}
+    while result["status"] == TrialStatus.RUNNING.value:
+        result = trial._epoch()
+    assert result["status"] == TrialStatus.DIVERGED.value
+    assert Cause(result["cause"]) in ([cause] if cause else [Cause.NOT_FINITE, Cause.STEP_UNDERFLOW, Cause.STEP_LIMIT])
+
+
+def test_a_disk_that_cannot_be_written_interrupts_the_trial(tmp_path, threads_restored):
+    trial = worker(Path("/proc/nowhere/attempt-1"))
+    result = trial._epoch()
+    assert result["status"] == TrialStatus.INTERRUPTED.value
+    assert result["reason"].startswith("/proc/nowhere/attempt-1: cannot be written: ")
+
+
+def test_out_of_memory_is_told_and_what_filled_it_is_let_go(tmp_path, monkeypatch, threads_restored):
+    def no_memory(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\n2 GiB")
+
+    trial = worker(tmp_path)
+    monkeypatch.setattr("studies.trainable.build", no_memory)
+    result = trial._epoch()
+    assert (result["status"], result["cause"]) == (TrialStatus.DIVERGED.value, Cause.MEMORY.value)
+    assert result["reason"] == "out of memory: CUDA out of memory. Tried to allocate"
+    assert trial._state is None
+
+
+def test_a_deadline_leaves_what_is_in_time_alone():
+    with deadline(60.0):
+        done = sum(range(10))
+    assert done == 45
+    with pytest.raises(TimedOut), deadline(0.01):
+        time.sleep(10)
+
+
+def test_a_calibration_is_of_milliseconds(threads_restored):
+    assert 1e-4 < calibrate(1, "cpu") < 1.0
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown", "kept"),
+    [
+        ("postgresql://me:p%40ss@host:5432/db", "postgresql://me:***@host:5432/db", "postgresql://me@host:5432/db"),
+        ("https://me:a@b@host/x", "https://me:***@host/x", "https://me@host/x"),
+        ("postgresql://host/db?password=abc&x=1", "postgresql://host/db?password=***&x=1", None),
+        ("sqlite:////tmp/a.db", "sqlite:////tmp/a.db", "sqlite:////tmp/a.db"),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+    ],
+)
+def test_passwords_are_neither_shown_nor_kept(uri, shown, kept):
+    assert redacted(f"got {uri}, no answer") == f"got {shown}, no answer"
+    assert kept is None or without_password(uri) == kept
+    assert has_password(uri) == (shown != uri)
