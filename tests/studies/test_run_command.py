@@ -1,7 +1,9 @@
 """`nde-study run` where there is nothing to run, or where it is refused: one line, and nothing created or changed."""
 
 import shutil
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import mlflow
@@ -53,6 +55,11 @@ def untracked(at_home, tmp_path, monkeypatch):
     text = (folder / "events.jsonl").read_text().replace(str(at_home.root), str(tmp_path / "nde-runs"))
     kept = [line for line in text.splitlines(keepends=True) if '"tracked"' not in line]
     (folder / "events.jsonl").write_text("".join(kept))
+    # MLflow keeps whole paths: what the copy publishes must not land in the original.
+    with closing(sqlite3.connect(tmp_path / "nde-runs" / "mlflow.db")) as store, store:
+        moved = (str(at_home.root), str(tmp_path / "nde-runs"))
+        store.execute("update experiments set artifact_location = replace(artifact_location, ?, ?)", moved)
+        store.execute("update runs set artifact_uri = replace(artifact_uri, ?, ?)", moved)
     return folder
 
 

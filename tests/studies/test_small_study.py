@@ -84,12 +84,12 @@ def test_trials_overlap_in_time_but_never_more_than_there_are_workers(small):
 
 
 def test_what_ran_where_beside_what_is_recorded(study, trial_runs):
-    """Two workers on one machine: the first two trials share it."""
+    """Two workers on one machine: trials share it, though on a busy one the first may have ended before the second."""
     assert all(trial.node for trial in study.trials)
     assert all(0 < trial.calibration_s < 1 for trial in study.trials)
-    assert study.trials[0].packed
-    assert study.trials[1].packed
-    assert trial_runs[0].data.tags[Tag.PACKED] == "true"
+    packed = [trial.number for trial in study.trials if trial.packed]
+    assert len(packed) >= 2
+    assert trial_runs[packed[0]].data.tags[Tag.PACKED] == "true"
     assert trial_runs[0].data.tags[Tag.NODE] == study.trials[0].node
 
 
