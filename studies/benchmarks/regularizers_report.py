@@ -13,6 +13,7 @@ from reports.statistics import Interval, difference_interval, mean_interval, rat
 
 VANILLA, ADAPTIVE, FIXED = "vanilla", "adaptive error", "constant error"
 _TARGETS = {"nfe": 0.60, "predict_s": 0.65, "train_s": 0.85}  # ratios that the best preset is meant to reach
+_SHOWN = 0.4, 2.5  # ratios of NFE in the figure
 _WITHIN = 0.10  # of the budget that the adapting weight is meant to end at
 
 
@@ -106,9 +107,14 @@ def draw(comparisons: Sequence[Comparison], path: Path) -> None:
             colour = "tab:red" if name == ADAPTIVE else "tab:gray" if name.startswith(FIXED) else "tab:blue"
             axes.errorbar(x, y, *error, fmt="o", color=colour, capsize=2, linewidth=0.8)
             axes.annotate(name, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)
-        axes.axhline(0, color="black", linewidth=0.6)
+        axes.axhline(0 if _metric(comparison) == "accuracy" else 1, color="black", linewidth=0.6)
         axes.axvline(1, color="black", linewidth=0.6)
         metric = METRICS[_metric(comparison)]
+        axes.set_xscale("log")
+        axes.set_xlim(_SHOWN)
+        if metric.direction is Direction.MINIMIZE:  # of an error the interval may be of many decades
+            axes.set_yscale("log")
+            axes.set_ylim(0.1, 100)
         better = "higher" if metric.direction is Direction.MAXIMIZE else "lower"
         axes.set(
             title=comparison.task,
@@ -118,7 +124,7 @@ def draw(comparisons: Sequence[Comparison], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-_CHANGES = {"accuracy": "accuracy, change in points", "mse": "mse, ratio - 1"}
+_CHANGES = {"accuracy": "accuracy, change in points", "mse": "mse / that of the unregularized model"}
 
 
 def _metric(comparison: Comparison) -> str:
@@ -142,13 +148,19 @@ def _ratio(comparison: Comparison, name: str, quantity: str) -> Interval:
 
 
 def _change(comparison: Comparison, name: str) -> Interval:
-    """Of accuracy the difference in points; of an error, which has no natural zero, its ratio less 1."""
+    """Of accuracy the difference in points; of an error, which has no natural zero, the ratio."""
     pairs = _pairs(comparison, name)
     if _metric(comparison) == "accuracy":
         values, baseline = ([100 * pair[i].score for pair in pairs] for i in (0, 1))
         return difference_interval(values, baseline)
-    ratio = _ratio(comparison, name, "score")
-    return Interval(ratio.mean - 1, ratio.low - 1, ratio.high - 1, ratio.n, ratio.confidence)
+    return _ratio(comparison, name, "score")
+
+
+def _change_text(comparison: Comparison, name: str) -> str:
+    change = _change(comparison, name)
+    if _metric(comparison) == "accuracy":
+        return f"{change.mean:+.2f} [{change.low:+.2f}, {change.high:+.2f}]"
+    return f"x {change.mean:.2g} [{change.low:.2g}, {change.high:.2g}]"
 
 
 def _setting(comparison: Comparison) -> list[str]:
@@ -183,8 +195,7 @@ def _row(comparison: Comparison, name: str) -> str:
         return f"| {name} | {n_diverged} of {comparison.n_seeds} diverged | | | | | | | |"
     runs = [run for run, _ in pairs]
     ratios = [f"{_interval(_ratio(comparison, name, each))}" for each in ("nfe", "predict_s", "train_s", "train_work")]
-    change = _change(comparison, name)
-    text = f"{change.mean:+.2f} [{change.low:+.2f}, {change.high:+.2f}]"
+    text = _change_text(comparison, name)
     label = f"{name} ({n_diverged} diverged)" if n_diverged else name
     published = _PUBLISHED.get(comparison.task, {}).get(name, "")
     gap = max(run.solver_gap for run in runs)
@@ -193,7 +204,7 @@ def _row(comparison: Comparison, name: str) -> str:
 
 def _told(comparison: Comparison) -> list[str]:
     lines = [
-        "Columns: change of the metric (points of accuracy; ratio less 1 of the mse), median NFE of the held-out",
+        "Columns: change of the metric (points of accuracy; ratio of the mse), median NFE of the held-out",
         "batch; ratios to the unregularized model of NFE, prediction time, training time and training work",
         "(evaluations, forward and backward); the largest solver gap; published ratios (NFE / prediction / training).",
     ]
@@ -242,7 +253,7 @@ def _adaptive(comparison: Comparison) -> list[str]:
         lines.append(
             f"Beside it the best fixed weight of the same penalty within that NFE: {best}, NFE "
             f"{_mean_nfe(comparison, best):.1f} in training, change of the metric "
-            f"{_change(comparison, best).mean:+.2f} against {_change(comparison, ADAPTIVE).mean:+.2f} of the adapting."
+            f"{_change_text(comparison, best)} against {_change_text(comparison, ADAPTIVE)} of the adapting."
         )
     elif fixed:
         lines.append("No fixed weight of the same penalty that was tried ended within that NFE.")
