@@ -5,6 +5,7 @@ Names and what they can do, so that a spec is checked without importing torch; a
 
 from collections.abc import Container, Iterator, Mapping
 
+from ndecore.adjoints import TORCHDIFFEQ_ADAPTIVE
 from search_spaces.conditions import outlines
 from search_spaces.document import Node
 from search_spaces.domains import Value
@@ -18,7 +19,7 @@ LOCAL = ("local_error", "local_stiffness")  # those that sample times
 DISCRETE = ("tape", "checkpointed")  # the adjoints that differentiate recorded steps
 TAPING = ("tape", "torchdiffeq")  # those that keep the states on the tape
 CLOSED = ("torchdiffeq", "torchdiffeq_adjoint")  # those that tell their steps with some methods alone
-TELLING = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")  # these methods
+TELLING = TORCHDIFFEQ_ADAPTIVE  # these methods
 UNESTIMATED = ("euler", "midpoint", "rk4")  # the solvers without an error estimate
 UNCONTROLLED = ("constant",)  # the controllers that can do without one
 BLIND: Mapping[str, tuple[str, ...]] = {  # regularizer -> the solvers that do not estimate what it looks at

@@ -77,6 +77,11 @@ class Regularizer(ABC):
         """The penalty, dimensionless."""
 
 
+def drawn_seed(generator: torch.Generator) -> int:
+    """A seed for random choices that are made while the solve goes on."""
+    return int(torch.randint(2**63 - 1, (), generator=generator).item())
+
+
 def check_aggregation(agg: str) -> None:
     """Raise `InputError` unless `agg` is one of the aggregations."""
     if agg not in AGGREGATIONS:

@@ -13,7 +13,7 @@ from ndecore.errors import InputError
 from ndecore.integrate import SolveSettings
 from ndecore.models.base import Grid, Wishes
 from ndecore.norms import StepSizes, sizes_of_step
-from ndecore.regularizers.base import PenaltyContext, Regularizer
+from ndecore.regularizers.base import PenaltyContext, Regularizer, drawn_seed
 from ndecore.solvers.base import Solver
 from ndecore.solvers.tsit5 import Tsit5
 from ndecore.types import Scalar, State
@@ -90,7 +90,7 @@ class LocalPenalty(Regularizer):
     def prepare(self, grid: Grid, generator: torch.Generator) -> Wishes:
         """Times, or a watch that draws them."""
         if self.sampling == "biased":
-            return Wishes(grid, watch=Reservoir(self.n_times, _seed(generator), self.full_derivative))
+            return Wishes(grid, watch=Reservoir(self.n_times, drawn_seed(generator), self.full_derivative))
         fractions = torch.rand(self.n_times, dtype=torch.float64, generator=generator).tolist()
         return Wishes(grid, times=tuple(grid[0] + fraction * (grid[-1] - grid[0]) for fraction in fractions))
 
@@ -140,7 +140,3 @@ class Reservoir:
         self.kept = [
             place if self._random.random() * self._n_told < 1 else kept for kept in (self.kept or [place] * self._n)
         ]
-
-
-def _seed(generator: torch.Generator) -> int:
-    return int(torch.randint(2**63 - 1, (), generator=generator).item())

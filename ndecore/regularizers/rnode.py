@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ndecore.errors import InputError
 from ndecore.models.base import Grid, Wishes
-from ndecore.regularizers.base import PenaltyContext, Regularizer
+from ndecore.regularizers.base import PenaltyContext, Regularizer, drawn_seed
 from ndecore.running_cost import RunningCost
 from ndecore.types import Scalar, State
 
@@ -44,8 +44,7 @@ class RNODE(Regularizer):
 
     def prepare(self, grid: Grid, generator: torch.Generator) -> Wishes:
         """The running cost, with a seed of its own."""
-        seed = int(torch.randint(2**63 - 1, (), generator=generator).item())
-        return Wishes(grid, running_cost=_KineticAndJacobian(self.kinetic, self.jacobian, seed))
+        return Wishes(grid, running_cost=_KineticAndJacobian(self.kinetic, self.jacobian, drawn_seed(generator)))
 
     def penalty(self, context: PenaltyContext) -> Scalar:
         """R_K of the solve."""
