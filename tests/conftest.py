@@ -2,7 +2,8 @@
 
 from jaxtyping import install_import_hook
 
-install_import_hook("ndecore", "beartype.beartype")  # before ndecore is imported for the first time
+checked = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"  # an int is a float (PEP 484)
+install_import_hook("ndecore", checked)  # before ndecore is imported for the first time
 
 from collections.abc import Iterator  # noqa: E402
 
