@@ -141,9 +141,10 @@ def knee(costs: Costs) -> int:
     return int(nearest[np.lexsort(costs[nearest].T[::-1])[0]])
 
 
-def _normalised(points: Costs) -> Costs:
-    """Each column moved and scaled to [0, 1]; a column of equal values to 0."""
-    ideal, span = points.min(axis=0), np.ptp(points, axis=0)
+def _normalised(points: Costs, boxed: Costs | None = None) -> Costs:
+    """Each column moved and scaled so that those of `boxed`, `points` by default, fill [0, 1]; equal values to 0."""
+    box = points if boxed is None else boxed
+    ideal, span = box.min(axis=0), np.ptp(box, axis=0)
     return (points - ideal) / np.where(span > 0.0, span, 1.0)
 
 
@@ -182,22 +183,35 @@ def knee_trial(study: StudyRecord) -> TrialRecord:
     return members[knee(cost_matrix(members, study.objectives))]
 
 
-def study_hypervolume(study: StudyRecord) -> float:
-    """The share of the study's own box that its front dominates: dimensionless, in [0, 1].
+def study_hypervolume(study: StudyRecord, box_of: StudyRecord | None = None) -> float:
+    """The share of a box that the study's front dominates: dimensionless, in [0, 1]; 0 without feasible trials.
 
-    0 without feasible trials. The box reaches from the ideal point to the worst feasible value of each
-    objective and 10 % of that range beyond, so that extreme members count. An objective in which all feasible
-    trials are equal counts as reached.
+    As the study's own box follows the trials, the value tells how far one study came, and may fall when a trial
+    worse than all others arrives; to compare studies name one box for all.
 
-    As the box follows the trials, the value tells how far one study came, and may fall when a trial worse
-    than all others arrives; to compare studies call `hypervolume` with one reference for all.
+    Args:
+        study: its feasible trials count.
+        box_of: the study whose feasible trials make the box: this one, unless another is named, which has all of
+            this one's trials.
     """
-    trials = feasible_trials(study)
-    if not trials:
+    boxed = None if box_of is None else cost_matrix(feasible_trials(box_of), study.objectives)
+    return dominated_share(cost_matrix(feasible_trials(study), study.objectives), boxed)
+
+
+def dominated_share(costs: Costs, boxed: Costs | None = None) -> float:
+    """The share of a box that points dominate: dimensionless, in [0, 1]; 0 without points.
+
+    The box reaches from the ideal point to the worst value of each objective and 10 % of that range beyond, so that
+    extreme members count. An objective in which all of it is equal counts as reached.
+
+    Args:
+        costs: (n, m), finite.
+        boxed: (k, m), finite, the points that make the box; those of `costs` if None.
+    """
+    if not len(costs):
         return 0.0
-    reference = np.full(len(study.objectives), 1.0 + MARGIN)
-    volume = hypervolume(_normalised(cost_matrix(trials, study.objectives)), reference)
-    return volume / float(np.prod(reference))
+    reference = np.full(costs.shape[1], 1.0 + MARGIN)
+    return hypervolume(_normalised(costs, boxed), reference) / float(np.prod(reference))
 
 
 def best(study: StudyRecord, metric: Metric) -> TrialRecord:

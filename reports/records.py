@@ -28,6 +28,8 @@ class Tag(StrEnum):
     PARENT = "nde.parent"  # trial runs: the number of the trial that this one trains longer
     NODE = "nde.node"  # trial runs: the machine
     PACKED = "nde.packed"  # trial runs: "true" if it shared its device with another trial: its seconds are noisy
+    FIDELITY = "nde.fidelity"  # trial runs: how much of its training it had
+    FRONT = "nde.front"  # trial runs: where the trial stands in its study, a Standing; changes as others arrive
     STUDY_ID = "nde.study_id"  # the study run: tells two studies of one name apart
     RECORD = "nde.record"  # the study run: what StudyRecord holds besides its trials, as JSON
 
@@ -100,6 +102,13 @@ class TrialRecord:
     ended_s: float = field(default=0.0, compare=False)  # s since 1970
     epoch_times: tuple[float, ...] = field(default=(), compare=False)  # s since 1970, of `epochs`
 
+    @property
+    def fidelity(self) -> str:
+        """How much of its training the trial has had: "full", "12 of 30 epochs"."""
+        if self.status is TrialStatus.COMPLETE:
+            return "full"
+        return f"{len(self.epochs)} of {self.config.get('epochs', '?')} epochs"
+
     def values(self, objectives: tuple[Metric, ...]) -> tuple[float, ...] | None:
         """The last epoch's value of each objective, in its unit; None unless complete and all finite."""
         if self.status is not TrialStatus.COMPLETE or not self.epochs:
@@ -147,6 +156,19 @@ def metric_names(record: EpochRecord) -> dict[str, float]:
     return plain | dict(record.scores) | gaps
 
 
+def best_epoch(trial: TrialRecord, objective: Metric) -> EpochRecord | None:
+    """The epoch that is best in one objective, of equals the first; None where none has measured it."""
+    sign = -1.0 if objective.direction is Direction.MAXIMIZE else 1.0
+    costs = [sign * epoch.objectives().get(objective.name, math.nan) for epoch in trial.epochs]
+    finite = [cost for cost in costs if math.isfinite(cost)]
+    return trial.epochs[costs.index(min(finite))] if finite else None
+
+
+def best_metric_names(record: EpochRecord) -> dict[str, float]:
+    """A trial's best epoch under names of its own, as `best_accuracy`: MLflow's table shows the last value of each."""
+    return {f"best_{name}": value for name, value in ({"epoch": record.epoch} | record.objectives()).items()}
+
+
 def epoch_from_metrics(metrics: Mapping[str, float]) -> EpochRecord:
     """The inverse of `metric_names`; raise KeyError where a measured value is missing.
 
@@ -188,6 +210,7 @@ def trial_tags(trial: TrialRecord, task: str) -> dict[str, str]:
         Tag.PARENT.value: "" if trial.parent is None else str(trial.parent),
         Tag.NODE.value: trial.node,
         Tag.PACKED.value: json.dumps(trial.packed),
+        Tag.FIDELITY.value: trial.fidelity,
     }
 
 

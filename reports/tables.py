@@ -1,13 +1,14 @@
-"""A study's front in rows, for terminals, Markdown and JSON."""
+"""A study's front in rows, for terminals, reports and JSON."""
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ndecore.metrics import METRICS
+from ndecore.metrics import METRICS, Metric
 from reports.pareto import feasible_trials, front, knee_trial, study_hypervolume
 from reports.records import StudyRecord, TrialRecord
+from reports.table_formats import Cell, Table
 from reports.wording import gap_text, title, title_with_unit, value_text
 
 BASELINE = "vanilla"  # the label of the trial that ratios refer to
@@ -53,23 +54,32 @@ def front_rows(study: StudyRecord) -> tuple[FrontRow, ...]:
     return tuple(_row(study, trial, baseline, trial is chosen) for trial in members)
 
 
-def front_markdown(study: StudyRecord) -> str:
-    """The front as Markdown: a heading, a line on the trials, the table, and what the ratios refer to."""
+def front_table(study: StudyRecord) -> Table:
+    """The front, and above it the baseline where that is not on it; with the ratios that the papers' tables have."""
     rows = front_rows(study)
-    lines = [f"# Pareto front of {study.name}", "", _counts_sentence(study), ""]
-    if not rows:
-        return "\n".join([*lines, "No trial is on the front yet.", ""])
-    ratios = tuple(metric for metric in RATIOS if metric.name in rows[0].ratios)
-    heads = ["trial", "label", *map(title_with_unit, study.objectives)]
-    heads += ["regularizer", "weight", "rtol", "solver gap", *(f"{title(m)} ratio" for m in ratios), "choice"]
-    lines += [_line(heads), _line(["---"] * len(heads))]
-    for row in rows:
-        values = [value_text(metric, row.values[metric.name]) for metric in study.objectives]
-        setting = [row.regularizer, weight_text(row), _number(row.rtol), gap_text(row.solver_gap)]
-        against = [f"{row.ratios[metric.name]:.2f}" for metric in ratios]
-        choice = "knee" if row.is_knee else ""
-        lines.append(_line([str(row.trial), row.label, *values, *setting, *against, choice]))
-    return "\n".join([*lines, "", *_baseline_sentence(study), ""])
+    baseline = baseline_trial(study)
+    if baseline is not None and baseline.number not in [row.trial for row in rows]:
+        rows = (_row(study, baseline, baseline, is_knee=False), *rows)
+    ratios = tuple(metric for metric in RATIOS if rows and metric.name in rows[0].ratios)
+    heads = ("trial", "label", *map(title_with_unit, study.objectives), "regularizer", "weight", "rtol", "solver gap")
+    heads += (*(f"{title(m)} ratio" for m in ratios), "choice")
+    is_number = (True, False, *(True for _ in study.objectives), False, False, True, True)
+    return Table(
+        name="front",
+        caption=f"Pareto front of {study.name}. {baseline_sentence(study)}".rstrip(),
+        heads=heads,
+        is_number=(*is_number, *(True for _ in ratios), False),
+        rows=tuple(_cells(row, study, ratios) for row in rows),
+    )
+
+
+def _cells(row: FrontRow, study: StudyRecord, ratios: tuple[Metric, ...]) -> tuple[Cell, ...]:
+    values = [Cell(row.values[m.name], value_text(m, row.values[m.name])) for m in study.objectives]
+    setting = [Cell(row.regularizer, row.regularizer), Cell(weight_text(row), weight_text(row))]
+    setting += [Cell(row.rtol, _number(row.rtol)), Cell(row.solver_gap, gap_text(row.solver_gap))]
+    against = [Cell(row.ratios[m.name], f"{row.ratios[m.name]:.2f}") for m in ratios]
+    choice = "knee" if row.is_knee else ""
+    return (Cell(row.trial, str(row.trial)), Cell(row.label, row.label), *values, *setting, *against, Cell(choice, choice))
 
 
 def study_summary(study: StudyRecord) -> dict[str, Any]:
@@ -131,7 +141,7 @@ def _ratios(trial: TrialRecord, baseline: TrialRecord) -> dict[str, float]:
     return {m.name: ours[m.name] / theirs[m.name] for m in RATIOS if theirs[m.name] > 0.0}
 
 
-def _counts_sentence(study: StudyRecord) -> str:
+def counts_sentence(study: StudyRecord) -> str:
     """How many trials ended how, and how far the front reaches."""
     ends = ", ".join(f"{n} {end}" for end, n in Counter(t.status.value for t in study.trials).items())
     return (
@@ -141,13 +151,14 @@ def _counts_sentence(study: StudyRecord) -> str:
     )
 
 
-def _baseline_sentence(study: StudyRecord) -> list[str]:
+def baseline_sentence(study: StudyRecord) -> str:
+    """What the ratios refer to; empty where there are none."""
     baseline = baseline_trial(study)
     if baseline is None:
-        return []
+        return ""
     measured = baseline.epochs[-1].objectives()
     values = ", ".join(f"{title_with_unit(m)} {value_text(m, measured[m.name])}" for m in study.objectives)
-    return [f"Ratios are to trial {baseline.number}, {BASELINE}: {values}."]
+    return f"Ratios are to trial {baseline.number}, {BASELINE}: {values}."
 
 
 def _from_to(weight: float | None, weight_end: float | None) -> str:
@@ -156,7 +167,3 @@ def _from_to(weight: float | None, weight_end: float | None) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"
-
-
-def _line(cells: list[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

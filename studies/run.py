@@ -17,18 +17,21 @@ from ndecore.metrics import COSTS, METRICS
 from ndecore.tasks import TASKS
 from ndecore.tasks.base import Task
 from reports.records import StudyRecord
+from reports.report import study_report
 from studies.build import build
 from studies.cluster import check_storage, started_ray
 from studies.ending import Ending, Interrupted, Interruption, interruptible
 from studies.events import LedgerUnwritable
+from studies.experiment import Experiment, open_experiment
 from studies.ledger import Ledger
+from studies.profiles import solver_profiles
 from studies.recorder import Recorder
 from studies.schedulers import SCHEDULERS
 from studies.search import LedgerSearcher
 from studies.secret import redacted, without_password
 from studies.spec import StudySpec
 from studies.stopping import BUG
-from studies.tracking import Experiment, Tracker, open_experiment
+from studies.tracking import Tracker
 from studies.trainable import TrialTrainable
 
 _VERSIONED = ("torch", "ray", "optuna", "mlflow", "numpy", "nde-study")
@@ -227,7 +230,7 @@ def _close(ledger: Ledger, tracker: Tracker) -> None:
     study = ledger.record()
     for trial in ledger.unfinished():
         tracker.update(trial)
-    tracker.close(study, ledger.is_finished)
+    tracker.close(study_report(study, solver_profiles(ledger)), ledger.is_finished)
     if tracker.failure:
         uri = redacted(study.tracking_uri)
         raise NDEError(f"MLflow lacks some of this: {tracker.failure}; `nde-study sync {study.name}` when {uri} is up")

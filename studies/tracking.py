@@ -4,37 +4,34 @@ Nothing is remembered but what can be asked of the server. What is sent carries 
 that was made twice, because its answer was lost, adds nothing.
 """
 
-import logging
-import os
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import unquote
+from dataclasses import dataclass, replace
 
 from mlflow.entities import Metric, Param, Run, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from ndecore.errors import NDEError
-from reports.publish import publish_front
+from reports.publish import publish
 from reports.records import (
     Kind,
     StudyRecord,
     Tag,
     TrialRecord,
     TrialStatus,
+    best_epoch,
+    best_metric_names,
     config_params,
     metric_names,
     study_tags,
     trial_tags,
 )
-from studies.secret import has_password, redacted
+from reports.report import StudyReport
+from reports.shared_view import view_tag
+from reports.standing import course, standings
+from studies.experiment import Experiment, answering, first_line, without_credentials
 
-_EXPERIMENT_KIND = "mlflow.experimentKind"  # without it the page opens in MLflow's view for language models
-_TRAINING = "custom_model_development"
 _BATCH = 1000  # metrics in one request: MLflow's limit
 _RUN_STATUS = {
     TrialStatus.COMPLETE: RunStatus.FINISHED,
@@ -43,94 +40,9 @@ _RUN_STATUS = {
     TrialStatus.INTERRUPTED: RunStatus.KILLED,
     TrialStatus.RUNNING: RunStatus.RUNNING,
 }
-_SQLITE = "sqlite:///"
+_ENDED = (TrialStatus.COMPLETE, TrialStatus.DIVERGED, TrialStatus.FAILED)
 _PATIENCE_S = (1.0, 2.0, 5.0, 10.0)  # between two attempts to reach a server that is down
 _MS = 1000
-
-
-class TrackingError(NDEError):
-    """The tracking server or store cannot be used."""
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """Where a study is tracked."""
-
-    uri: str  # without a password: MLflow takes that from MLFLOW_TRACKING_PASSWORD
-    experiment_id: str
-
-
-def default_uri(root: Path) -> str:
-    """The embedded store beside the artifacts: an SQLite file under `root`."""
-    return f"{_SQLITE}{root.resolve()}/mlflow.db"
-
-
-def _without_credentials(uri: str) -> str:
-    """Hand the password of a server to MLflow through the environment, so that it stands in no address."""
-    if has_password(uri) and uri.startswith("http"):
-        scheme, _, rest = uri.partition("://")
-        user, _, host = rest.rpartition("@")
-        name, _, password = user.partition(":")
-        os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"] = (
-            unquote(name),
-            unquote(password),
-        )
-        return f"{scheme}://{host}"
-    return uri
-
-
-def open_experiment(uri: str, root: Path, name: str, study_id: str | None = None) -> Experiment:
-    """Create the experiment of a new study, and an SQLite store if it is missing.
-
-    Before any worker starts, since creating a store is not safe in parallel.
-
-    Args:
-        uri: of the store or server. The artifacts of an SQLite store go to `root`.
-        root: the folder of all studies.
-        name: of the study.
-        study_id: of a study that may be there already, in part.
-
-    Raises:
-        TrackingError: the store does not answer, or has runs of another study of this name.
-    """
-    # A server that is down should be told of in seconds, not after MLflow's two minutes of retries.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it tells of each table that it creates
-    uri = _without_credentials(uri)
-    is_local = uri.startswith(_SQLITE)
-    artifacts = (root / "artifacts" / name).as_uri() if is_local else None
-    if is_local:
-        # MLflow would try for minutes to open a file in a folder that is not there.
-        Path(uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
-    with _answering(uri):
-        client = MlflowClient(tracking_uri=uri)
-        found = client.get_experiment_by_name(name)
-        if found is None:
-            tags = {_EXPERIMENT_KIND: _TRAINING}
-            return Experiment(uri, client.create_experiment(name, artifact_location=artifacts, tags=tags))
-        is_usable = found.lifecycle_stage == "active" and _is_free(client, found.experiment_id, study_id)
-    if not is_usable:
-        # Its runs may be a colleague's, and an experiment that was deleted in MLflow keeps its name.
-        raise TrackingError(
-            f"{redacted(uri)} has an experiment {name!r} already; give the study another name with --name"
-        )
-    return Experiment(uri, found.experiment_id)
-
-
-def _is_free(client: MlflowClient, experiment_id: str, study_id: str | None) -> bool:
-    """Whether an experiment has no runs, or those of this study."""
-    own = client.search_runs([experiment_id], f"tags.`{Tag.STUDY_ID}` = '{study_id}'", max_results=1)
-    return bool(study_id and own) or not client.search_runs([experiment_id], max_results=1)
-
-
-@contextmanager
-def _answering(uri: str) -> Iterator[None]:
-    try:
-        yield
-    except MlflowException as error:
-        said = f"tracking store {redacted(uri)} does not answer: {_first_line(error)}"
-        raise TrackingError(f"{said}; start it, or name another with --tracking-uri") from None
 
 
 @dataclass
@@ -141,6 +53,7 @@ class _Sent:
     n_epochs: int = 0
     status: str = ""  # of the run; empty where it has no params and tags yet
     last_ms: int | None = None  # ms since 1970, of the last of the epochs; None where that is not known
+    standing: str = ""  # of the trial in its study
 
 
 class Tracker:
@@ -155,17 +68,18 @@ class Tracker:
     """
 
     def __init__(self, experiment: Experiment, study: StudyRecord) -> None:
-        self._uri = _without_credentials(experiment.uri)
+        self._uri = without_credentials(experiment.uri)
         self._client = MlflowClient(tracking_uri=self._uri)
         self._experiment_id = experiment.experiment_id
         self._study = study
         self._sent: dict[int, _Sent] = {}
         self._study_run = ""
+        self._n_moments = 0  # of the study's course, that its run has
         self._news: dict[int, TrialRecord] = {}
         self._wake = threading.Condition()
         self._closing = False
         self.failure = ""
-        with _answering(self._uri):
+        with answering(self._uri):
             self._open()
         self._news = {trial.number: trial for trial in study.trials}
         self._thread = threading.Thread(target=self._work, name="mlflow-writer", daemon=True)
@@ -177,26 +91,26 @@ class Tracker:
             self._news[trial.number] = trial
             self._wake.notify()
 
-    def close(self, study: StudyRecord, finished: bool) -> None:
-        """Publish the front, close the study's run and wait until everything is written; `failure` tells if it was."""
+    def close(self, report: StudyReport, finished: bool) -> None:
+        """Publish the report, close the study's run and wait until everything is written; `failure` tells if it was."""
+        study = report.study
         with self._wake:
             self._closing = True
             self._wake.notify()
         self._thread.join()
         try:
             if self.failure:
-                self._study = study
                 self._open()
-                for trial in study.trials:
-                    self._send(trial)
+                self._send_all(study.trials)
             tags = [RunTag(key, value) for key, value in study_tags(study).items()]
             self._client.log_batch(self._study_run, tags=tags)
-            publish_front(self._client, self._study_run, study)
+            publish(self._client, self._study_run, report)
+            self._share_view()
             status = RunStatus.FINISHED if finished else RunStatus.KILLED
             self._client.set_terminated(self._study_run, RunStatus.to_string(status))
             self.failure = ""
         except (MlflowException, OSError) as error:
-            self.failure = _first_line(error)
+            self.failure = first_line(error)
 
     def _work(self) -> None:
         """Send news until the study closes; after a failure look again at what the server has."""
@@ -212,13 +126,11 @@ class Tracker:
                 if failures:
                     self._open()
                     self.failure, failures = "", 0
-                for number in sorted(news):
-                    self._send(news[number])
-                    del news[number]
+                self._send_all(tuple(news[number] for number in sorted(news)))
             except (MlflowException, OSError) as error:
-                self.failure, failures = _first_line(error), failures + 1
+                self.failure, failures = first_line(error), failures + 1
                 with self._wake:
-                    self._news = news | self._news
+                    self._news = news | self._news  # what has arrived of it is known again after `_open`
 
     def _open(self) -> None:
         """Find out what the server has. Of two runs of a trial, made around a crash, the one that has more stays."""
@@ -227,6 +139,8 @@ class Tracker:
             found[run.data.tags.get(Tag.TRIAL, "")].append(run)
         study_runs = [run.info.run_id for run in found.pop("", []) if run.data.tags.get(Tag.KIND) == Kind.STUDY]
         self._study_run = study_runs[0] if study_runs else self._create_run("study", study_tags(self._study), None)
+        logged = self._client.get_metric_history(self._study_run, "hypervolume")
+        self._n_moments = max((metric.step for metric in logged), default=0)
         for twin in study_runs[1:]:
             self._client.delete_run(twin)
         self._client.update_run(self._study_run, status=RunStatus.to_string(RunStatus.RUNNING))
@@ -236,7 +150,8 @@ class Tracker:
             for twin in twins:
                 self._client.delete_run(twin.info.run_id)
             status = best.info.status if best.data.params else ""
-            self._sent[int(number)] = _Sent(best.info.run_id, _epoch(best), status, self._last_ms(best))
+            standing = best.data.tags.get(Tag.FRONT, "")
+            self._sent[int(number)] = _Sent(best.info.run_id, _epoch(best), status, self._last_ms(best), standing)
 
     def _last_ms(self, run: Run) -> int | None:
         """Asked for where the trial had not completed: it may have gone another way since."""
@@ -252,6 +167,36 @@ class Tracker:
             token = page.token
             if not token:
                 return
+
+    def _send_all(self, trials: tuple[TrialRecord, ...]) -> None:
+        """Bring the runs of trials up to date; where some have ended, the study's course and the front with them."""
+        known = {trial.number: trial for trial in (*self._study.trials, *trials)}
+        self._study = replace(self._study, trials=tuple(known[number] for number in sorted(known)))
+        for trial in trials:
+            self._send(trial)
+        if any(trial.status is not TrialStatus.RUNNING for trial in trials):
+            self._send_course()
+
+    def _send_course(self) -> None:
+        moments = course(self._study, after=self._n_moments)
+        metrics = [
+            Metric(name, value, int(moment.time_s * _MS), moment.n_ended)
+            for moment in moments
+            for name, value in moment.values.items()
+        ]
+        for at in range(0, len(metrics), _BATCH):
+            self._client.log_batch(self._study_run, metrics=metrics[at : at + _BATCH])
+        self._n_moments += len(moments)
+        for number, standing in standings(self._study).items():
+            sent = self._sent[number]
+            if sent.standing != standing:
+                self._client.set_tag(sent.run_id, Tag.FRONT.value, standing.value)
+                sent.standing = standing
+
+    def _share_view(self) -> None:
+        """Columns and charts for the experiment's page, from what the study varied and measured."""
+        name, value = view_tag(self._study)
+        self._client.set_experiment_tag(self._experiment_id, name, value)
 
     def _send(self, trial: TrialRecord) -> None:
         """Bring a trial's run up to date."""
@@ -278,6 +223,10 @@ class Tracker:
             for record, time_s in zip(trial.epochs[sent.n_epochs :], trial.epoch_times[sent.n_epochs :], strict=True)
             for name, value in metric_names(record).items()
         ]
+        best = best_epoch(trial, self._study.objectives[0]) if is_new and trial.status in _ENDED else None
+        if best is not None:
+            time_ms = int(trial.epoch_times[trial.epochs.index(best)] * _MS)
+            metrics += [Metric(name, value, time_ms, best.epoch) for name, value in best_metric_names(best).items()]
         if is_new and trial.calibration_s is not None:
             metrics.append(Metric("calibration_s", trial.calibration_s, int(trial.began_s * _MS), 0))
         params = [Param(key, value) for key, value in config_params(trial.config).items()] if not sent.status else []
@@ -304,8 +253,3 @@ def _is_beginning(sent: _Sent, trial: TrialRecord) -> bool:
 
 def _epoch(run: Run) -> int:
     return int(run.data.metrics.get("epoch", 0))
-
-
-def _first_line(error: Exception) -> str:
-    text = redacted(str(error).strip())
-    return text.splitlines()[0] if text else type(error).__name__

@@ -62,8 +62,10 @@ DOORS = {
         "studies.cluster",
         "studies.benchmarks.faults",
     },
-    "mlflow": {"studies.tracking", "reports.load", "reports.publish"},
+    "mlflow": {"studies.experiment", "studies.tracking", "reports.load", "reports.publish"},
     "plotly": {"reports.figures"},
+    "jinja2": {"reports.report_files"},
+    "sklearn.ensemble": {"reports.importance"},
     "torchdiffeq": {
         "ndecore.adjoints.torchdiffeq",
         "studies.benchmarks.solvers",

@@ -22,6 +22,7 @@ COMMANDS = {
     "sync": "bring MLflow up to date with a study",
     "ls": "list the studies that were run",
     "show": "show a study's Pareto front",
+    "report": "write a study's report: HTML, Markdown, CSV, LaTeX",
     "export": "write Pareto-optimal configs as YAML",
     "train": "train an exported config and compare with the study",
     "ui": "browse a study in MLflow",

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from studies.arguments import whole_number
 from studies.cli.options import add_root, add_tracking_uri
+from studies.experiment import default_uri
 from studies.run import Where
-from studies.tracking import default_uri
 
 _STORAGE_VARIABLE = "NDE_STUDY_STORAGE"
 

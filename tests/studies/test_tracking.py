@@ -10,7 +10,8 @@ from test_progress import study, trial
 
 from reports.records import Tag, TrialStatus
 from studies import tracking
-from studies.tracking import Tracker, TrackingError, default_uri, open_experiment
+from studies.experiment import TrackingError, default_uri, open_experiment
+from studies.tracking import Tracker
 
 
 def timed(record, first=100.0):

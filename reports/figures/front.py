@@ -1,4 +1,4 @@
-"""The interactive Pareto figure: draws what `pareto` computed, and decides nothing but the layout."""
+"""The Pareto figure: the trials of a study in the pairs of its objectives."""
 
 import math
 from collections.abc import Sequence
@@ -8,18 +8,16 @@ from itertools import combinations
 from typing import Any
 
 import plotly.graph_objects as go
-from plotly.io import to_html
 from plotly.subplots import make_subplots
 
 from ndecore.metrics import Direction, Metric
+from reports.figures.style import ACCENT, AXIS, INK, KNEE, PALE, axis_title, hover_texts, lay_out, value
 from reports.pareto import cost_matrix, feasible_trials, front, knee_trial, non_dominated
 from reports.records import StudyRecord, TrialRecord
-from reports.tables import searched_keys
-from reports.wording import gap_text, title_with_unit, value_text
+from reports.standing import Standing, standings
+from reports.wording import title_with_unit
 
-_INK, _PALE, _GRID = "#24292f", "#8c959f", "#eaeef2"
-_FONT = "Inter, Helvetica Neue, Helvetica, Arial, sans-serif"
-_LEAST_WIDTH_PX = 1000  # narrower, titles of neighbouring axes run into each other
+_MANY = 200  # trials
 _CELLS = ((1, 1), (1, 2), (2, 2))  # the main panel on the left, two panels beside it
 
 
@@ -60,25 +58,11 @@ def front_figure(study: StudyRecord) -> go.Figure:
         _draw_line(figure, panel, front(study))
         for group in _groups(study):
             _draw_group(figure, panel, group, hue, study)
-        _draw_axes(figure, panel, _drawn(study))
+        _draw_axes(figure, panel, drawn_trials(study))
+        _draw_thresholds(figure, panel, study)
     _annotate(figure, panels[0], study)
     _lay_out(figure, study, hue)
     return figure
-
-
-def figure_html(figure: go.Figure) -> str:
-    """The figure as one HTML page that needs nothing from the internet: plotly's script is in it (4.6 MB).
-
-    In a frame too narrow for its panels, such as MLflow's artifact page, the page scrolls.
-    """
-    page: str = to_html(
-        figure,
-        include_plotlyjs=True,
-        full_html=True,
-        div_id="pareto-front",  # fixed: the same study gives the same page
-        config={"displaylogo": False, "responsive": True},
-    )
-    return page.replace("<body>", f'<body style="min-width: {_LEAST_WIDTH_PX}px">', 1)
 
 
 def _panels(objectives: tuple[Metric, ...]) -> list[_Panel]:
@@ -109,45 +93,48 @@ def _empty_figure(n_panels: int) -> go.Figure:
     )
 
 
-def _drawn(study: StudyRecord) -> tuple[TrialRecord, ...]:
+def drawn_trials(study: StudyRecord) -> tuple[TrialRecord, ...]:
+    """The trials that have a place in the figure: complete, and finite in every objective."""
     return tuple(trial for trial in study.trials if trial.values(study.objectives) is not None)
 
 
 def _groups(study: StudyRecord) -> list[_Group]:
-    members = front(study)
-    on_front = {trial.number for trial in members}
-    may_be = {trial.number for trial in feasible_trials(study)}
-    dominated = tuple(t for t in feasible_trials(study) if t.number not in on_front)
-    infeasible = tuple(t for t in _drawn(study) if t.number not in may_be)
-    best = (knee_trial(study),) if members else ()
+    places = standings(study)
+    drawn = drawn_trials(study)
+
+    def standing(*wanted: Standing) -> tuple[TrialRecord, ...]:
+        return tuple(trial for trial in drawn if places[trial.number] in wanted)
+
     white = {"width": 1.5, "color": "white"}
+    # Many dots hide each other, and are told apart by their size from the few on the front.
+    size = 9 if len(drawn) <= _MANY else 5
     return [
-        _Group("infeasible (solver gap)", infeasible, {"symbol": "x-thin", "size": 8}, False),
-        _Group("dominated", dominated, {"symbol": "circle", "size": 9, "opacity": 0.6}, True),
-        _Group("Pareto front", members, {"symbol": "circle", "size": 14, "line": white}, True),
-        _Group("knee", best, {"symbol": "star", "size": 20, "line": {"width": 1.5, "color": _INK}}, True),
+        _Group("infeasible", standing(Standing.INFEASIBLE), {"symbol": "x-thin", "size": size - 1}, False),
+        _Group("dominated", standing(Standing.DOMINATED), {"symbol": "circle", "size": size, "opacity": 0.6}, True),
+        _Group("Pareto front", front(study), {"symbol": "circle", "size": 14, "line": white}, True),
+        _Group("knee", standing(Standing.KNEE), {"symbol": "star", "size": 20, "line": {"width": 1.5, "color": INK}}, True),
     ]
 
 
 def _draw_group(figure: go.Figure, panel: _Panel, group: _Group, hue: Metric | None, study: StudyRecord) -> None:
     marker = dict(group.marker)
     if not group.is_coloured:
-        marker |= {"line": {"width": 2, "color": _PALE}}
+        marker |= {"line": {"width": 2, "color": PALE}}
     elif hue is not None:
-        marker |= {"color": [_value(trial, hue) for trial in group.trials], "coloraxis": "coloraxis"}
+        marker |= {"color": [value(trial, hue) for trial in group.trials], "coloraxis": "coloraxis"}
     else:
-        marker |= {"color": "#3b6fb6"}
+        marker |= {"color": ACCENT}
     figure.add_trace(
         go.Scatter(
-            x=[_value(trial, panel.x) for trial in group.trials],
-            y=[_value(trial, panel.y) for trial in group.trials],
+            x=[value(trial, panel.x) for trial in group.trials],
+            y=[value(trial, panel.y) for trial in group.trials],
             mode="markers",
             name=group.name,
             legendgroup=group.name,
             showlegend=(panel.row, panel.column) == _CELLS[0] and bool(group.trials),
             marker=marker,
             customdata=[trial.number for trial in group.trials],
-            hovertext=[_hover(trial, study) for trial in group.trials],
+            hovertext=hover_texts(study, group.trials),
             hoverinfo="text",
         ),
         row=panel.row,
@@ -161,15 +148,15 @@ def _draw_line(figure: go.Figure, panel: _Panel, members: Sequence[TrialRecord])
         return
     mask = non_dominated(cost_matrix(members, (panel.x, panel.y)))
     on_line = [trial for trial, is_on_line in zip(members, mask, strict=True) if is_on_line]
-    on_line.sort(key=lambda trial: _value(trial, panel.x))
+    on_line.sort(key=lambda trial: value(trial, panel.x))
     figure.add_trace(
         go.Scatter(
-            x=[_value(trial, panel.x) for trial in on_line],
-            y=[_value(trial, panel.y) for trial in on_line],
+            x=[value(trial, panel.x) for trial in on_line],
+            y=[value(trial, panel.y) for trial in on_line],
             mode="lines",
             line={
                 "shape": "hv" if panel.x.direction is Direction.MINIMIZE else "vh",
-                "color": _PALE,
+                "color": PALE,
                 "width": 1.5,
             },
             showlegend=False,
@@ -181,29 +168,33 @@ def _draw_line(figure: go.Figure, panel: _Panel, members: Sequence[TrialRecord])
 
 
 def _draw_axes(figure: go.Figure, panel: _Panel, trials: Sequence[TrialRecord]) -> None:
-    common = {
-        "gridcolor": _GRID,
-        "linecolor": _PALE,
-        "ticks": "outside",
-        "tickcolor": _PALE,
-        "zeroline": False,
-    }
     size = 15 if (panel.row, panel.column) == _CELLS[0] else 12
     for metric, update in ((panel.x, figure.update_xaxes), (panel.y, figure.update_yaxes)):
         text = title_with_unit(metric) if metric else "trial"
-        own: dict[str, Any] = {"title": {"text": text, "font": {"size": size}}}
+        own: dict[str, Any] = {"title": axis_title(text, size)}
         if metric and metric.name == "accuracy":
             own["tickformat"] = ".1~%"
-        if _is_logarithmic(metric, trials):
+        if is_logarithmic(metric, trials):
             own["type"] = "log"
-        update(**common, **own, row=panel.row, col=panel.column)
+        update(**AXIS, **own, row=panel.row, col=panel.column)
 
 
-def _is_logarithmic(metric: Metric | None, trials: Sequence[TrialRecord]) -> bool:
+def _draw_thresholds(figure: go.Figure, panel: _Panel, study: StudyRecord) -> None:
+    """A dashed line for each bound on a metric of the panel: what lies beyond it is infeasible."""
+    dashed = {"line": {"dash": "dash", "width": 1, "color": KNEE}, "row": panel.row, "col": panel.column}
+    for threshold in study.thresholds:
+        named = {"annotation_text": escape(str(threshold)), "annotation_font": {"size": 11, "color": KNEE}, **dashed}
+        if threshold.name == panel.y.name:
+            figure.add_hline(y=threshold.bound, annotation_position="bottom right", **named)
+        elif panel.x is not None and threshold.name == panel.x.name:
+            figure.add_vline(x=threshold.bound, annotation_position="top right", **named)
+
+
+def is_logarithmic(metric: Metric | None, trials: Sequence[TrialRecord]) -> bool:
     """Costs that span more than a decade are read by ratio."""
     if metric is None or metric.direction is Direction.MAXIMIZE or not trials:
         return False
-    values = [_value(trial, metric) for trial in trials]
+    values = [value(trial, metric) for trial in trials]
     return min(values) > 0.0 and max(values) > 10.0 * min(values)
 
 
@@ -211,14 +202,14 @@ def _annotate(figure: go.Figure, panel: _Panel, study: StudyRecord) -> None:
     """Name the knee and the configs that were proposed by name."""
     members = front(study)
     best = knee_trial(study) if members else None
-    for trial in _drawn(study):
+    for trial in drawn_trials(study):
         names = (["<b>knee</b>"] if trial is best else []) + ([escape(trial.label)] if trial.label else [])
         if not names:
             continue
         above = -1 if trial in members else 1  # nothing is better than the front, so there is room for its labels
         figure.add_annotation(
-            x=_position(trial, panel.x, _drawn(study)),
-            y=_position(trial, panel.y, _drawn(study)),
+            x=_position(trial, panel.x, drawn_trials(study)),
+            y=_position(trial, panel.y, drawn_trials(study)),
             text=" · ".join(names),
             # Beside its trial and not over its neighbours: the text begins where the short arrow ends.
             ax=24,
@@ -227,8 +218,8 @@ def _annotate(figure: go.Figure, panel: _Panel, study: StudyRecord) -> None:
             showarrow=True,
             standoff=7,
             arrowwidth=1,
-            arrowcolor=_PALE,
-            font={"size": 13, "color": _INK},
+            arrowcolor=PALE,
+            font={"size": 13, "color": INK},
             row=panel.row,
             col=panel.column,
         )
@@ -236,19 +227,18 @@ def _annotate(figure: go.Figure, panel: _Panel, study: StudyRecord) -> None:
 
 def _position(trial: TrialRecord, metric: Metric | None, trials: Sequence[TrialRecord]) -> float:
     """Where an annotation goes: on a logarithmic axis plotly wants the exponent."""
-    value = _value(trial, metric)
-    return math.log10(value) if _is_logarithmic(metric, trials) else value
+    place = value(trial, metric)
+    return math.log10(place) if is_logarithmic(metric, trials) else place
 
 
 def _lay_out(figure: go.Figure, study: StudyRecord, hue: Metric | None) -> None:
-    n_front, n_infeasible = len(front(study)), len(_drawn(study)) - len(feasible_trials(study))
-    ended_early = len(study.trials) - len(_drawn(study))
+    n_front, n_infeasible = len(front(study)), len(drawn_trials(study)) - len(feasible_trials(study))
+    ended_early = len(study.trials) - len(drawn_trials(study))
     subtitle = f"task {escape(study.task)} · {len(study.trials)} trials · {n_front} on the front"
     subtitle += f" · {n_infeasible} infeasible" if n_infeasible else ""
     subtitle += f" · {ended_early} without result" if ended_early else ""
-    figure.update_layout(
-        template="plotly_white",
-        font={"family": _FONT, "size": 13, "color": _INK},
+    lay_out(
+        figure,
         title={
             "text": f"<b>{escape(study.name)}</b>",
             "font": {"size": 22},
@@ -258,31 +248,13 @@ def _lay_out(figure: go.Figure, study: StudyRecord, hue: Metric | None) -> None:
         },
         # Below the panels: above them it meets the title in MLflow's narrow artifact page.
         legend={"orientation": "h", "x": 0.0, "yref": "container", "y": 0.01, "yanchor": "bottom"},
-        hoverlabel={"bgcolor": "white", "bordercolor": _PALE, "align": "left", "font": {"color": _INK}},
-        hovermode="closest",
         margin={"l": 80, "r": 40, "t": 95, "b": 100},
     )
     if hue is not None:
-        bar = {
-            "title": {"text": title_with_unit(hue), "side": "top", "font": {"size": 12}},
-            "thickness": 12,
-            "outlinewidth": 0,
-        }
-        figure.update_layout(coloraxis={"colorscale": "Viridis", "reversescale": True, "colorbar": bar})
+        figure.update_layout(coloraxis=color_axis(hue))
 
 
-def _value(trial: TrialRecord, metric: Metric | None) -> float:
-    return float(trial.number) if metric is None else trial.epochs[-1].objectives()[metric.name]
-
-
-def _hover(trial: TrialRecord, study: StudyRecord) -> str:
-    values = [f"{title_with_unit(m)}: {value_text(m, _value(trial, m))}" for m in study.objectives]
-    gap = gap_text(trial.epochs[-1].solver_gap)
-    config = [f"{key}: {_short(trial.config[key])}" for key in searched_keys(study) if key in trial.config]
-    heading = f"trial {trial.number}" + (f" · {trial.label}" if trial.label else "")
-    body = "<br>".join(map(escape, [*values, f"solver gap: {gap}"]))
-    return f"<b>{escape(heading)}</b><br>{body}<br>" + "".join(f"<br>{escape(line)}" for line in config)
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def color_axis(hue: Metric) -> dict[str, Any]:
+    """The colours of the third objective."""
+    bar = {"title": {"text": title_with_unit(hue), "side": "top", "font": {"size": 12}}, "thickness": 12}
+    return {"colorscale": "Viridis", "reversescale": True, "colorbar": bar | {"outlinewidth": 0}}

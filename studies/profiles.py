@@ -1,0 +1,53 @@
+"""The solver's way through trained models: a solve of held-out data by the weights that a study kept."""
+
+import torch
+
+from ndecore.errors import SolveFailed
+from ndecore.models.base import SolveRequest
+from ndecore.training import TrainState
+from reports.pareto import front, knee_trial
+from reports.records import TrialRecord
+from reports.solver_profile import SolverProfile
+from reports.tables import BASELINE, baseline_trial
+from studies.build import build
+from studies.ledger import Ledger
+
+
+def solver_profiles(ledger: Ledger) -> tuple[SolverProfile, ...]:
+    """Of the knee of a study's front and of its baseline, as far as their weights are here and tell of their steps."""
+    study = ledger.record()
+    if not front(study):
+        return ()
+    knee, baseline = knee_trial(study), baseline_trial(study)
+    chosen = [(knee, "knee")] + ([(baseline, BASELINE)] if baseline not in (None, knee) else [])
+    found = [_profile(ledger, trial, role) for trial, role in chosen if trial is not None]
+    return tuple(profile for profile in found if profile is not None)
+
+
+def _profile(ledger: Ledger, trial: TrialRecord, role: str) -> SolverProfile | None:
+    """None without weights, for a solver that is a closed box, and where the solve fails on this machine alone."""
+    path = ledger.weights_path(trial.number)
+    if not path.exists():
+        return None
+    plan = build(ledger.spec.task, trial.config)
+    model = TrainState(plan).model
+    model.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
+    batch = plan.task.splits().validation.inputs[: plan.hyperparameters.eval_batch_size]
+    try:
+        with torch.no_grad():
+            solution = model(batch, SolveRequest(plan.settings)).solution
+    except SolveFailed:
+        return None
+    records, stats = solution.records, solution.stats
+    if not len(records.t):
+        return None
+    return SolverProfile(
+        trial=trial.number,
+        role=role,
+        n_evaluations=stats.n_evaluations,
+        n_rejected=stats.n_rejected,
+        t=tuple(records.t.tolist()),
+        dt=tuple(records.dt.tolist()),
+        error_ratio=tuple(records.error_ratio.tolist()),
+        stiffness=tuple(records.stiffness.tolist()),
+    )
