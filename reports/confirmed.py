@@ -7,6 +7,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -111,9 +112,8 @@ def _mean(records: Sequence[EpochRecord]) -> EpochRecord:
         return math.fsum(values) / len(values)
 
     plain = [f.name for f in fields(EpochRecord) if f.name not in ("epoch", "scores", "score_gaps")]
-    values = {name: mean([getattr(record, name) for record in records]) for name in plain}
-    of_scores = {
-        name: {score: mean([getattr(record, name)[score] for record in records]) for score in getattr(records[0], name)}
-        for name in ("scores", "score_gaps")
-    }
-    return replace(records[0], **values, **of_scores)
+    values: dict[str, Any] = {name: mean([getattr(record, name) for record in records]) for name in plain}
+    for name in ("scores", "score_gaps"):
+        of_records = [getattr(record, name) for record in records]
+        values[name] = {score: mean([scores[score] for scores in of_records]) for score in of_records[0]}
+    return replace(records[0], **values)
