@@ -30,6 +30,7 @@ class Tag(StrEnum):
     PACKED = "nde.packed"  # trial runs: "true" if it shared its device with another trial: its seconds are noisy
     FIDELITY = "nde.fidelity"  # trial runs: how much of its training it had
     FRONT = "nde.front"  # trial runs: where the trial stands in its study, a Standing; changes as others arrive
+    DEPLOYMENT = "nde.deployment"  # trial runs: a Deployment as JSON, or nothing
     STUDY_ID = "nde.study_id"  # the study run: tells two studies of one name apart
     RECORD = "nde.record"  # the study run: what StudyRecord holds besides its trials, as JSON
 
@@ -83,6 +84,18 @@ class Threshold:
 
 
 @dataclass(frozen=True)
+class Deployment:
+    """How a trained model is solved where it is used, in place of how it was trained."""
+
+    solver: str  # a name in SOLVERS
+    rtol: float  # dimensionless
+    atol: float  # unit of y
+
+    def __str__(self) -> str:
+        return f"{self.solver} at {self.rtol:.1e}"
+
+
+@dataclass(frozen=True)
 class TrialRecord:
     """One trial: its complete flat config, how it ended and why, and what each epoch measured."""
 
@@ -97,6 +110,7 @@ class TrialRecord:
     parent: int | None = None  # the trial of which this one is a longer run
     node: str = ""  # the machine that it ran on last
     packed: bool = False  # whether it shared its device with another trial
+    deployment: Deployment | None = None  # with which its last epoch was measured; its own settings if None
     calibration_s: float | None = field(default=None, compare=False)  # s, of a small fixed solve in its worker
     began_s: float = field(default=0.0, compare=False)  # s since 1970
     ended_s: float = field(default=0.0, compare=False)  # s since 1970
@@ -127,6 +141,42 @@ class TrialRecord:
 
 
 @dataclass(frozen=True)
+class Confirmation:
+    """A trial's config trained once more, with another seed and the machine to itself, and measured on the test split.
+
+    `reports.confirmed` adds them up.
+    """
+
+    trial: int
+    seed: int
+    test: EpochRecord | None  # the last epoch; what is held-out in it is the test split. None: it did not come so far
+    validation: Mapping[str, float] = field(default_factory=dict)  # the objectives on the validation split, by name
+    status: TrialStatus = TrialStatus.COMPLETE  # or DIVERGED
+    cause: Cause = Cause.NONE
+    reason: str = ""  # one sentence where the status is not COMPLETE
+    calibration_s: float | None = field(default=None, compare=False)  # s, of a small fixed solve just before
+    ended_s: float = field(default=0.0, compare=False)  # s since 1970
+
+
+@dataclass(frozen=True)
+class SweptPoint:
+    """A trained model solved in another way, without training: one point of its accuracy against NFE.
+
+    On the validation split. Where the solve ended early there are no scores, and the numbers are NaN.
+    """
+
+    trial: int
+    deployment: Deployment
+    scores: Mapping[str, float]  # the task's metrics, by Metric.name
+    nfe: float  # evaluations per solve
+    accepted: float  # steps
+    rejected: float  # steps
+    predict_s: float  # s per batch
+    solver_gap: float  # dimensionless, to a tight solve of the same weights
+    reason: str = ""  # one sentence where the solve ended early
+
+
+@dataclass(frozen=True)
 class StudyRecord:
     """A study as its reports see it."""
 
@@ -142,6 +192,9 @@ class StudyRecord:
     thresholds: tuple[Threshold, ...] = ()
     study_id: str = ""
     stopped: str = ""  # why it ended before all its trials were run; empty if it did not
+    confirming: tuple[int, ...] = ()  # the trials whose confirmation was asked for last, the baseline included
+    confirmations: tuple[Confirmation, ...] = ()  # one per trial and seed, as they ended
+    swept: tuple[SweptPoint, ...] = ()  # one per trial, solver and tolerance
 
 
 def metric_names(record: EpochRecord) -> dict[str, float]:
@@ -211,6 +264,7 @@ def trial_tags(trial: TrialRecord, task: str) -> dict[str, str]:
         Tag.NODE.value: trial.node,
         Tag.PACKED.value: json.dumps(trial.packed),
         Tag.FIDELITY.value: trial.fidelity,
+        Tag.DEPLOYMENT.value: json.dumps(asdict(trial.deployment)) if trial.deployment else "",
     }
 
 
@@ -236,6 +290,7 @@ def trial_from_run(tags: Mapping[str, str], metrics: Mapping[str, float]) -> Tri
         parent=int(tags[Tag.PARENT]) if tags.get(Tag.PARENT) else None,
         node=tags.get(Tag.NODE, ""),
         packed=json.loads(tags.get(Tag.PACKED, "false")),
+        deployment=Deployment(**json.loads(tags[Tag.DEPLOYMENT])) if tags.get(Tag.DEPLOYMENT) else None,
     )
 
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ndecore.metrics import EpochRecord
-from reports.records import Cause, TrialRecord, TrialStatus
+from reports.records import Cause, Confirmation, Deployment, SweptPoint, TrialRecord, TrialStatus
 
 OPEN = (TrialStatus.RUNNING, TrialStatus.INTERRUPTED)
+_AFTERWARDS = ("confirming", "confirmed", "swept")  # kinds of events that take no time of the study
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,9 @@ class History:
         self.reruns: list[Rerun] = []
         self.stopped = ""
         self.is_tracked = False
+        self.confirming: tuple[int, ...] = ()
+        self.confirmations: dict[tuple[int, int], Confirmation] = {}  # by trial and seed
+        self.swept: dict[tuple[int, Deployment], SweptPoint] = {}
         self.elapsed_s = 0.0  # of all sessions
         self._last_time = 0.0
         self._devices: defaultdict[str, dict[int, float]] = defaultdict(dict)  # device -> trial -> since
@@ -55,7 +59,7 @@ class History:
     def apply(self, event: Mapping[str, Any]) -> None:
         """Take in the next event; a kind that is not known, of a later version say, is passed over."""
         kind, number = event["event"], event.get("number", -1)
-        if kind != "opened":
+        if kind not in ("opened", *_AFTERWARDS):
             self.elapsed_s += max(0.0, event["time"] - self._last_time) if self._last_time else 0.0
         self._last_time = event["time"]
         if kind not in ("opened", "closed"):
@@ -116,7 +120,10 @@ class History:
     def _epoch(self, number: int, event: Mapping[str, Any]) -> None:
         trial, record = self.trials[number], EpochRecord(**event["record"])
         times = (*trial.epoch_times, event["time"])
-        self.trials[number] = replace(trial, epochs=(*trial.epochs, record), epoch_times=times)
+        deployment = Deployment(**event["deployment"]) if event.get("deployment") else None
+        epochs = (*trial.epochs, record)
+        self.trials[number] = replace(trial, epochs=epochs, epoch_times=times, deployment=deployment)
+        self._swept(number, event)
         self.worker_s[number] += event["worker_s"]
         if event["checkpoint"]:
             self.saved[number].append(Saved(record.epoch, event["checkpoint"]))
@@ -144,3 +151,28 @@ class History:
         self.running.discard(number)
         self.waiting.discard(number)
         self.ended.append(number)
+
+    def _confirming(self, _: int, event: Mapping[str, Any]) -> None:
+        """A confirmation was asked for, of these trials."""
+        self.confirming = tuple(event["trials"])
+
+    def _confirmed(self, number: int, event: Mapping[str, Any]) -> None:
+        """A trial was trained again with another seed, or diverged with it."""
+        test = EpochRecord(**event["test"]) if event["test"] else None
+        self.confirmations[number, event["seed"]] = Confirmation(
+            number,
+            event["seed"],
+            test,
+            event["validation"],
+            TrialStatus(event["status"]),
+            Cause(event["cause"]),
+            event["reason"],
+            event["calibration_s"],
+            event["time"],
+        )
+
+    def _swept(self, number: int, event: Mapping[str, Any]) -> None:
+        """A trained model was solved in other ways; a point measured again replaces the one before."""
+        for data in event.get("points", ()):
+            deployment = Deployment(**data["deployment"])
+            self.swept[number, deployment] = SweptPoint(**data | {"deployment": deployment})

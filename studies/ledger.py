@@ -8,9 +8,9 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ import optuna
 from optuna.trial import TrialState
 
 from ndecore.errors import InputError
-from ndecore.metrics import Direction, EpochRecord
-from reports.records import Cause, StudyRecord, TrialRecord, TrialStatus
-from studies.constraints import WORST, constraints_of
+from ndecore.metrics import EpochRecord
+from reports.deployments import cheapest_point, deployed_record
+from reports.records import Cause, Confirmation, StudyRecord, SweptPoint, TrialRecord, TrialStatus
+from studies.constraints import constraints_of
 from studies.events import EventLog, drop_torn_line
 from studies.history import History, Saved
 from studies.locks import locked
-from studies.proposals import JOURNAL, drop_proposals, open_proposals
+from studies.proposals import JOURNAL, dimension_values, drop_proposals, open_proposals, tell
 from studies.secret import without_password
 from studies.spec import StudySpec, load_spec
 from studies.trial_files import WEIGHTS, attempt_folder, settle, trial_folder
@@ -85,7 +86,7 @@ class Ledger:
                 log.append({"time": time.time(), "event": "created", "facts": facts})
             with open_proposals(partial, spec, spec.storage, facts["study_id"]) as study:
                 for start in spec.start:
-                    study.enqueue_trial(_dimension_values(spec, start.config))
+                    study.enqueue_trial(dimension_values(spec, start.config))
             partial.rename(folder)
         except BaseException:
             shutil.rmtree(partial)
@@ -122,6 +123,9 @@ class Ledger:
             trials=tuple(trials[number] for number in sorted(trials)),
             thresholds=self.spec.metric_thresholds,
             stopped=self.history.stopped,
+            confirming=self.history.confirming,
+            confirmations=tuple(self.history.confirmations.values()),
+            swept=tuple(self.history.swept.values()),
             **self.history.facts,
         )
 
@@ -204,9 +208,30 @@ class Ledger:
         """A worker has taken up a trial: `node`, `device`, `since` (s since 1970) and `calibration_s`."""
         self._append({"event": "placed", "number": number, **placement}, durable=False)
 
-    def epoch(self, number: int, record: EpochRecord, checkpoint: str = "", worker_s: float = 0.0) -> None:
-        """A trial has completed an epoch; `checkpoint` was saved after it, below the trial's folder."""
+    def epoch(
+        self,
+        number: int,
+        record: EpochRecord,
+        checkpoint: str = "",
+        worker_s: float = 0.0,
+        points: Sequence[SweptPoint] = (),
+    ) -> None:
+        """A trial has completed an epoch.
+
+        Args:
+            number: of the trial.
+            record: what the epoch measured.
+            checkpoint: saved after it, below the trial's folder.
+            worker_s: s that it took.
+            points: of the last epoch, what the spec's `evaluate_tolerances` measured: the trial stands in the study as
+                the cheapest of them that is within the study's bounds, if one is.
+        """
+        spec, trial = self.spec, replace(self.trial(number), status=TrialStatus.COMPLETE, epochs=(record,))
+        best = cheapest_point(trial, points, spec.solver_gap_bound, spec.metric_thresholds)
+        record, deployment = (deployed_record(record, best), best.deployment) if best else (record, None)
         event = {"number": number, "record": asdict(record), "checkpoint": checkpoint, "worker_s": worker_s}
+        if points:
+            event |= {"points": list(map(asdict, points)), "deployment": deployment and asdict(deployment)}
         self._append({"event": "epoch", **event}, durable=False)
 
     def interrupted(
@@ -233,6 +258,20 @@ class Ledger:
         self._append({"event": "ended", **event, "worker_s": worker_s, "constraints": constraints})
         self._tell(self.trial(number))
         settle(self.folder, number, self.history.attempts[number])
+
+    def confirming(self, trials: Sequence[int]) -> None:
+        """These trials are to be trained again with new seeds."""
+        if tuple(trials) != self.history.confirming:
+            self._append({"event": "confirming", "trials": list(trials)})
+
+    def confirmed(self, found: Confirmation) -> None:
+        """A trial was trained again with another seed, or diverged with it."""
+        event = asdict(found) | {"number": found.trial, "status": found.status.value, "cause": found.cause.value}
+        self._append({"event": "confirmed", **event})
+
+    def swept(self, points: Sequence[SweptPoint]) -> None:
+        """A trained model was solved in other ways."""
+        self._append({"event": "swept", "number": points[0].trial, "points": list(map(asdict, points))})
 
     def tracked(self) -> None:
         """The study is finished and MLflow holds all of it; `is_tracked` until something else happens."""
@@ -268,25 +307,11 @@ class Ledger:
     def _enqueue_reruns(self) -> None:
         known = sum(RERUN in frozen.user_attrs for frozen in self.proposals.get_trials(deepcopy=False))
         for index, rerun in list(enumerate(self.history.reruns))[known:]:
-            values = _dimension_values(self.spec, self.trial(rerun.parent).config)
+            values = dimension_values(self.spec, self.trial(rerun.parent).config)
             self.proposals.enqueue_trial(values, user_attrs={RERUN: index})
 
     def _tell(self, trial: TrialRecord) -> None:
-        """Tell Optuna how a trial ended.
-
-        One that diverged is COMPLETE with a violated constraint: FAIL teaches the samplers nothing, and they go back.
-        """
-        study = self.proposals
-        if trial.status is TrialStatus.FAILED:
-            study.tell(trial.number, state=TrialState.FAIL)
-            return
-        frozen = study.get_trials(deepcopy=False)[trial.number]
-        open_trial = optuna.Trial(study, frozen._trial_id)  # there is no public way to one asked for before
-        for name, excess in self.history.constraints[trial.number].items():
-            open_trial.set_constraint(name, excess)
-        values = trial.values(self.spec.objective_metrics)
-        worst = [WORST if m.direction is Direction.MINIMIZE else -WORST for m in self.spec.objective_metrics]
-        study.tell(trial.number, values or worst)
+        tell(self.proposals, trial, self.history.constraints.get(trial.number, {}), self.spec.objective_metrics)
 
 
 def study_names(root: Path) -> tuple[str, ...]:
@@ -297,12 +322,3 @@ def study_names(root: Path) -> tuple[str, ...]:
 def newest_study(root: Path) -> str | None:
     """The study under `root` that something happened in last; None where there is none."""
     return max(study_names(root), key=lambda name: (root / name / _EVENTS).stat().st_mtime, default=None)
-
-
-def _dimension_values(spec: StudySpec, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a flat config under the names of the space's dimensions, as the sampler knows them."""
-    return {
-        dimension.name: config[dimension.key]
-        for dimension in spec.space.dimensions
-        if dimension.only is None and dimension.is_active(config)
-    }

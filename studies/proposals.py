@@ -1,17 +1,22 @@
 """Where Optuna keeps what was proposed: a journal in the study's folder, or a database."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from ndecore.errors import NDEError
+from ndecore.metrics import Direction, Metric
+from reports.records import TrialRecord, TrialStatus
+from studies.constraints import WORST
 from studies.secret import redacted
 from studies.spec import StudySpec
 
@@ -84,3 +89,30 @@ def _opened(folder: Path, storage: str | None) -> Iterator[BaseStorage]:
     finally:
         database.remove_session()
         database.engine.dispose()
+
+
+def tell(
+    study: optuna.Study, trial: TrialRecord, constraints: Mapping[str, float], objectives: tuple[Metric, ...]
+) -> None:
+    """Tell Optuna how a trial ended.
+
+    One that diverged is COMPLETE with a violated constraint: FAIL teaches the samplers nothing, and they go back.
+    """
+    if trial.status is TrialStatus.FAILED:
+        study.tell(trial.number, state=TrialState.FAIL)
+        return
+    frozen = study.get_trials(deepcopy=False)[trial.number]
+    open_trial = optuna.Trial(study, frozen._trial_id)  # there is no public way to one asked for before
+    for name, excess in constraints.items():
+        open_trial.set_constraint(name, excess)
+    worst = [WORST if metric.direction is Direction.MINIMIZE else -WORST for metric in objectives]
+    study.tell(trial.number, trial.values(objectives) or worst)
+
+
+def dimension_values(spec: StudySpec, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a flat config under the names of the space's dimensions, as the sampler knows them."""
+    return {
+        dimension.name: config[dimension.key]
+        for dimension in spec.space.dimensions
+        if dimension.only is None and dimension.is_active(config)
+    }

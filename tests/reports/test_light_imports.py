@@ -8,7 +8,9 @@ import pytest
 HEAVY = ("torch", "ray", "optuna", "mlflow", "plotly", "scipy", "studies", "search_spaces")
 
 
-@pytest.mark.parametrize("room_file", ["records", "pareto", "tables", "export", "config_files"])
+@pytest.mark.parametrize(
+    "room_file", ["records", "pareto", "tables", "confirmed", "deployments", "export", "config_files"]
+)
 def test_what_reads_a_study_imports_nothing_heavy(room_file):
     code = f"import sys, reports.{room_file}; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

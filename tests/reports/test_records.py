@@ -11,6 +11,7 @@ from made_up_studies import epoch, realistic_trials, study_of, trial
 from ndecore.errors import InputError
 from ndecore.metrics import METRICS, EpochRecord
 from reports.records import (
+    Deployment,
     TrialRecord,
     TrialStatus,
     config_params,
@@ -51,6 +52,7 @@ def trials(draw: st.DrawFn) -> TrialRecord:
         reason=draw(st.text()),
         label=draw(st.text()),
         epochs=draw(st.lists(epochs(), max_size=2).map(tuple)),
+        deployment=draw(st.none() | st.builds(Deployment, st.text(), NUMBERS, NUMBERS)),
     )
 
 
