@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ def importances(study: StudyRecord) -> tuple[Importance, ...]:
     Reference: L. Breiman, "Random forests", Machine Learning 45, 2001.
     """
     trials = [trial for trial in study.trials if trial.values(study.objectives) is not None]
-    keys = searched_keys(study)
+    keys = searched_keys(replace(study, trials=tuple(trials)))
     if len(trials) < LEAST_TRIALS or not keys:
         return ()
     columns = np.column_stack([_column(trials, key) for key in keys])

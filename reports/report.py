@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from ndecore.metrics import METRICS
+from reports.confirmed import confirmed_study, front_sentence, published_study
+from reports.confirmed_tables import confirmed_table, swept_table
+from reports.figures.confirmed import confirmed_figure, sweep_figure
 from reports.figures.curves import growth_figure, learning_figure
 from reports.figures.front import front_figure
 from reports.figures.importance import importance_figure
@@ -52,9 +55,11 @@ def sections(report: StudyReport) -> tuple[Section, ...]:
     """The report from top to bottom."""
     study = report.study
     return (
+        *_confirmed(study),
         _front(study),
         _space(study),
         _apart(study),
+        *_sweep(study),
         _learning(study),
         _importance(report),
         _solver(report),
@@ -64,7 +69,8 @@ def sections(report: StudyReport) -> tuple[Section, ...]:
 
 
 def headline(study: StudyRecord) -> tuple[tuple[str, str, str], ...]:
-    """The knee in numbers: what, how much, and against the baseline."""
+    """The knee of the front that is published in numbers: what, how much, and against the baseline."""
+    study = published_study(study)
     if not front(study):
         return ()
     baseline = baseline_trial(study)
@@ -82,14 +88,36 @@ def headline(study: StudyRecord) -> tuple[tuple[str, str, str], ...]:
     return tuple(found)
 
 
+def _confirmed(study: StudyRecord) -> tuple[Section, ...]:
+    if confirmed_study(study) is None:
+        return ()
+    table = confirmed_table(study)
+    text = (
+        f"{front_sentence(study)} {table.caption} P(non-dominated) is how sure a place on the front is: the share of "
+        "resampled seeds in which the trial is feasible and nothing is better in everything."
+    )
+    return (Section("confirmed", "The confirmed front", text, lambda: confirmed_figure(study), 440, (table,)),)
+
+
+def _sweep(study: StudyRecord) -> tuple[Section, ...]:
+    if not study.swept:
+        return ()
+    text = (
+        "The trained models of the front solved again by other methods and tolerances, without training: a line for "
+        "each, from tight on the right to loose on the left. A hollow point is beyond the solver gap: another model."
+    )
+    return (Section("swept", "Tolerances", text, lambda: sweep_figure(study), 440, (swept_table(study),)),)
+
+
 def _front(study: StudyRecord) -> Section:
     text = (
         f"{counts_sentence(study)} {baseline_sentence(study)} Measured on the validation split at the last epoch. "
         "Each panel's line is the front of its own two objectives. Point at a trial for its config."
     )
+    heading = "The front" if confirmed_study(study) is None else "The front of the search"
     if not front(study):
-        return Section("front", "The front", f"{text} No trial is on the front yet.")
-    return Section("front", "The front", text, lambda: front_figure(study), 640, (front_table(study),))
+        return Section("front", heading, f"{text} No trial is on the front yet.")
+    return Section("front", heading, text, lambda: front_figure(study, with_title=False), 600, (front_table(study),))
 
 
 def _space(study: StudyRecord) -> Section:

@@ -12,6 +12,7 @@ from reports.table_formats import Cell, Table
 from reports.wording import gap_text, title, value_text
 
 _APART = (Standing.INFEASIBLE, Standing.PARTIAL, Standing.FAILED)
+_LEAST_SHARE = 0.005  # of an importance that is worth a row
 _SECONDS_PER_MINUTE = 60.0
 
 
@@ -53,9 +54,10 @@ def trials_table(study: StudyRecord) -> Table:
 
 
 def importance_table(found: tuple[Importance, ...], study: StudyRecord) -> Table:
-    """A row for each key, a column for each objective."""
+    """A row for each key that anything hangs on, a column for each objective."""
     keys = found[0].shares if found else ()
     shares = {key: tuple(each.shares[key] for each in found) for key in keys}
+    shares = {key: of_key for key, of_key in shares.items() if max(of_key) >= _LEAST_SHARE}
     rows = tuple(
         (_text(key), *(Cell(share, f"{100.0 * share:.0f} %") for share in shares[key]))
         for key in sorted(shares, key=lambda key: -sum(shares[key]))

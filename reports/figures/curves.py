@@ -43,7 +43,7 @@ def learning_figure(study: StudyRecord) -> go.Figure | None:
         own = {"tickformat": ".0%"} if metric.name == "accuracy" else {}
         figure.update_yaxes(title=axis_title(title(metric)), **AXIS, **own, row=1, col=column)
         figure.update_xaxes(title=axis_title("epoch"), **AXIS, row=1, col=column)
-    lay_out(figure, margin={"l": 70, "r": 20, "t": 80, "b": 60})
+    lay_out(figure, margin={"l": 70, "r": 20, "t": 60, "b": 60})
     return figure
 
 

@@ -1,6 +1,7 @@
 """The Pareto figure: the trials of a study in the pairs of its objectives."""
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -41,7 +42,7 @@ class _Group:
     is_coloured: bool
 
 
-def front_figure(study: StudyRecord) -> go.Figure:
+def front_figure(study: StudyRecord, with_title: bool = True) -> go.Figure:
     """The study's trials and its front in the pairs of its objectives, three pairs at most.
 
     The main panel shows the first two (accuracy against NFE) with the third (training time) as colour. A
@@ -50,6 +51,7 @@ def front_figure(study: StudyRecord) -> go.Figure:
 
     Args:
         study: any number of objectives from one, any number of trials from none.
+        with_title: for where the figure stands alone.
     """
     panels = _panels(study.objectives)
     hue = study.objectives[2] if len(study.objectives) > 2 else None
@@ -62,7 +64,7 @@ def front_figure(study: StudyRecord) -> go.Figure:
         _draw_thresholds(figure, panel, study)
     _annotate(figure, panels[0], study)
     _lay_out(figure, study, hue)
-    return figure
+    return figure if with_title else figure.update_layout(title=None, margin={"t": 30})
 
 
 def _panels(objectives: tuple[Metric, ...]) -> list[_Panel]:
@@ -199,17 +201,19 @@ def is_logarithmic(metric: Metric | None, trials: Sequence[TrialRecord]) -> bool
 
 
 def _annotate(figure: go.Figure, panel: _Panel, study: StudyRecord) -> None:
-    """Name the knee and the configs that were proposed by name."""
-    members = front(study)
+    """Name the knee and the configs that were proposed by name, at each place once."""
+    drawn, members = drawn_trials(study), front(study)
     best = knee_trial(study) if members else None
-    for trial in drawn_trials(study):
-        names = (["<b>knee</b>"] if trial is best else []) + ([escape(trial.label)] if trial.label else [])
-        if not names:
-            continue
-        above = -1 if trial in members else 1  # nothing is better than the front, so there is room for its labels
+    named: defaultdict[tuple[float, float], list[TrialRecord]] = defaultdict(list)
+    for trial in drawn:
+        if trial is best or trial.label:
+            named[value(trial, panel.x), value(trial, panel.y)].append(trial)
+    for trials in named.values():
+        names = ["<b>knee</b>"] * (best in trials) + [escape(trial.label) for trial in trials if trial.label]
+        above = -1 if any(trial in members for trial in trials) else 1  # nothing is better than the front: there is room for its labels
         figure.add_annotation(
-            x=_position(trial, panel.x, drawn_trials(study)),
-            y=_position(trial, panel.y, drawn_trials(study)),
+            x=_position(trials[0], panel.x, drawn),
+            y=_position(trials[0], panel.y, drawn),
             text=" · ".join(names),
             # Beside its trial and not over its neighbours: the text begins where the short arrow ends.
             ax=24,

@@ -9,8 +9,8 @@ from reports.standing import Standing, standings
 from reports.wording import title
 
 _GROUPS = (
-    ("infeasible", (Standing.INFEASIBLE,), {"symbol": "x", "size": 2.5, "color": PALE}),
-    ("dominated", (Standing.DOMINATED,), {"symbol": "circle", "size": 3, "color": PALE}),
+    ("infeasible", (Standing.INFEASIBLE,), {"symbol": "x", "size": 3.5, "color": PALE}),
+    ("dominated", (Standing.DOMINATED,), {"symbol": "circle", "size": 4, "color": PALE}),
     ("Pareto front", (Standing.FRONT,), {"symbol": "circle", "size": 6, "color": ACCENT}),
     ("knee", (Standing.KNEE,), {"symbol": "diamond", "size": 8, "color": KNEE, "line": {"width": 1, "color": INK}}),
 )
@@ -43,6 +43,7 @@ def space_figure(study: StudyRecord) -> go.Figure | None:
         own = {"type": "log"} if is_logarithmic(metric, drawn) else {}
         own |= {"tickformat": ".0%"} if metric.name == "accuracy" else {}
         axes[axis] = {"title": axis_title(title(metric), 12), "gridcolor": GRID, "backgroundcolor": "white", **own}
-    eye = {"eye": {"x": 1.5, "y": 1.5, "z": 0.7}}  # costs fall towards the reader's left and right, accuracy goes up
-    lay_out(figure, scene={**axes, "camera": eye}, margin={"l": 0, "r": 0, "t": 30, "b": 0})
+    # Accuracy goes up, and costs fall towards the reader; a little below the middle, where the titles of the axes are.
+    camera = {"eye": {"x": 1.4, "y": 1.4, "z": 0.6}, "center": {"x": 0, "y": 0, "z": -0.25}}
+    lay_out(figure, scene={**axes, "camera": camera, "aspectmode": "cube"}, margin={"l": 0, "r": 0, "t": 30, "b": 0})
     return figure
