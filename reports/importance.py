@@ -12,7 +12,7 @@ from sklearn.model_selection import KFold
 
 from ndecore.metrics import Metric
 from reports.records import StudyRecord, TrialRecord
-from reports.tables import searched_keys
+from reports.tables import distinct_keys
 
 LEAST_TRIALS = 12  # complete ones; of fewer a forest learns nothing that a reader does not see
 _FOLDS, _TREES, _SHUFFLES = 3, 50, 5
@@ -39,7 +39,7 @@ def importances(study: StudyRecord) -> tuple[Importance, ...]:
     Reference: L. Breiman, "Random forests", Machine Learning 45, 2001.
     """
     trials = [trial for trial in study.trials if trial.values(study.objectives) is not None]
-    keys = searched_keys(replace(study, trials=tuple(trials)))
+    keys = distinct_keys(replace(study, trials=tuple(trials)))
     if len(trials) < LEAST_TRIALS or not keys:
         return ()
     columns = np.column_stack([_column(trials, key) for key in keys])

@@ -41,6 +41,14 @@ def searched_keys(study: StudyRecord) -> tuple[str, ...]:
     return tuple(key for key, values in seen.items() if any(value != values[0] for value in values))
 
 
+def distinct_keys(study: StudyRecord) -> tuple[str, ...]:
+    """The searched keys but those that repeat another in every trial, as atol does rtol where the study ties them."""
+    columns: dict[tuple[str, ...], str] = {}
+    for key in searched_keys(study):
+        columns.setdefault(tuple(repr(trial.config.get(key)) for trial in study.trials), key)
+    return tuple(columns.values())
+
+
 def baseline_trial(study: StudyRecord) -> TrialRecord | None:
     """The first trial labelled `BASELINE` that trained to its end; None where there is none."""
     return next((t for t in study.trials if t.label == BASELINE and t.values(study.objectives)), None)

@@ -1,6 +1,11 @@
-"""Browse a study in MLflow: start its server on loopback and open the study's charts. Ctrl-C ends the server."""
+"""Browse a study in MLflow: start its server on loopback and open the study's charts. Ctrl-C ends the server.
+
+The page opens in the study's own view, its columns and charts, which a sync brings up to date; where the server is of
+another version of MLflow, or has no such view, it opens as MLflow arranges it.
+"""
 
 import argparse
+import json
 import os
 import signal
 import socket
@@ -16,6 +21,7 @@ from contextlib import contextmanager, suppress
 
 from ndecore.errors import InputError, NDEError
 from reports.records import StudyRecord
+from reports.shared_view import VIEW_KEY, VIEW_TAG, VIEW_VERSION
 from studies.arguments import whole_number
 from studies.cli.options import add_root, find_study
 from studies.ledger import newest_study
@@ -26,6 +32,7 @@ EXAMPLES = """  nde-study ui quickstart
 _HOST = "127.0.0.1"
 _FIRST_PORT = 5000
 _PATIENCE_S = 120.0
+_ANSWER_S = 10.0
 _GRACE_S = 10.0  # for the server to end by itself
 
 
@@ -63,7 +70,22 @@ def main(args: argparse.Namespace) -> int:
 def _page(server: str, study: StudyRecord) -> str:
     # The experiment's own tag turns its page to training, not the side bar, which a newcomer's browser has at GenAI.
     view = "compareRunsMode=CHART&workflowType=machine_learning"
+    if _has_view(server.rstrip("/"), study):
+        view += f"&viewStateShareKey={VIEW_KEY}"
     return f"{server.rstrip('/')}/#/experiments/{study.experiment_id}/runs?{view}"
+
+
+def _has_view(server: str, study: StudyRecord) -> bool:
+    """Whether the page can open with our columns and charts; without an answer it opens as MLflow arranges it."""
+    try:
+        with urllib.request.urlopen(f"{server}/version", timeout=_ANSWER_S) as answer:
+            version = answer.read().decode()
+        asked = f"{server}/api/2.0/mlflow/experiments/get?experiment_id={study.experiment_id}"
+        with urllib.request.urlopen(asked, timeout=_ANSWER_S) as answer:
+            tags = json.load(answer)["experiment"].get("tags", [])
+    except (OSError, ValueError, KeyError):
+        return False
+    return version.startswith(f"{VIEW_VERSION}.") and VIEW_TAG in [tag["key"] for tag in tags]
 
 
 def _open(page: str, only_print: bool) -> None:
