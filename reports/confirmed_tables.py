@@ -46,7 +46,7 @@ def confirmed_table(study: StudyRecord) -> Table:
         rows.append((*texts, *cells, sure, Cell(choice, choice)))
     n = len(confirmed_seeds(study))
     caption = (
-        f"Confirmed front of {study.name}: means over {n} new seed{'s' * (n > 1)} with 95 % intervals, on the test split"
+        f"Confirmed front of {study.name}: means over {n} new seed{'s' * (n > 1)}, 95 % intervals, on the test split"
         + (f"; ratios are paired by seed, to trial {baseline.number}, {BASELINE}." if baseline else ".")
     )
     heads = ("trial", "label", *map(_test_title, shown), *(f"{title(m)} ratio" for m in ratios), "P(non-dominated)", "")

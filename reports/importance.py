@@ -25,7 +25,9 @@ class Importance:
 
     objective: Metric
     explained: float  # dimensionless, R^2 on trials that the forest has not seen; what is below 0 explains nothing
-    shares: Mapping[str, float]  # config key -> share of the importance, dimensionless, from 0; they add up to 1, or are 0
+    shares: Mapping[
+        str, float
+    ]  # config key -> share of the importance, dimensionless, from 0; they add up to 1, or are 0
 
 
 def importances(study: StudyRecord) -> tuple[Importance, ...]:

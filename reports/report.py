@@ -83,7 +83,7 @@ def headline(study: StudyRecord) -> tuple[tuple[str, str, str], ...]:
         unit = " s" if metric.unit.startswith("s") and metric.name.endswith("_s") else ""
         against = f"{BASELINE}: {value_text(metric, other)}{unit}" if before else ""
         if other > 0.0 and metric.name != "accuracy":
-            against += f" (× {value / other:.2f})"
+            against += f" (x {value / other:.2f})"
         found.append((title(metric), f"{value_text(metric, value)}{unit}", against))
     return tuple(found)
 

@@ -50,7 +50,14 @@ def _state(study: StudyRecord) -> dict[str, Any]:
         "runsHiddenMode": "SHOW_ALL",
         "compareRunCharts": list(_charts(study)),
         "compareRunSections": [
-            {"uuid": uuid, "name": name, "display": is_open, "isReordered": True, "deleted": False, "isGenerated": False}
+            {
+                "uuid": uuid,
+                "name": name,
+                "display": is_open,
+                "isReordered": True,
+                "deleted": False,
+                "isGenerated": False,
+            }
             for uuid, name, is_open in sections
         ],
         "viewMaximized": False,

@@ -81,7 +81,8 @@ def growth(study: StudyRecord) -> tuple[float, ...]:
     """The share of the study's final box that its front dominated after each ended trial; it never falls."""
     ended = ended_trials(study)
     costs, is_feasible = cost_matrix(ended, study.objectives), _feasible_mask(study, ended)
-    front_so_far, shares = costs[:0], []
+    shares: list[float] = []
+    front_so_far = costs[:0]
     for point, counts in zip(costs, is_feasible, strict=True):
         if counts:
             front_so_far = np.vstack([front_so_far, point])

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,11 +16,9 @@ _LATEX = str.maketrans(
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
         "→": r"$\rightarrow$",
-        "×": r"$\times$",
         "±": r"$\pm$",
         "²": r"\textsuperscript{2}",
         "·": r"$\cdot$",
-        "–": "--",
     }
 )
 
@@ -81,11 +80,11 @@ def to_latex(table: Table) -> str:
     )
 
 
-def _markdown_line(cells: tuple[str, ...] | list[str]) -> str:
+def _markdown_line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
-def _latex_line(cells: tuple[str, ...] | list[str]) -> str:
+def _latex_line(cells: Sequence[str]) -> str:
     return "    " + " & ".join(map(_latex, cells)) + r" \\"
 
 

@@ -87,7 +87,14 @@ def _cells(row: FrontRow, study: StudyRecord, ratios: tuple[Metric, ...]) -> tup
     setting += [Cell(row.rtol, _number(row.rtol)), Cell(row.solver_gap, gap_text(row.solver_gap))]
     against = [Cell(row.ratios[m.name], f"{row.ratios[m.name]:.2f}") for m in ratios]
     choice = "knee" if row.is_knee else ""
-    return (Cell(row.trial, str(row.trial)), Cell(row.label, row.label), *values, *setting, *against, Cell(choice, choice))
+    return (
+        Cell(row.trial, str(row.trial)),
+        Cell(row.label, row.label),
+        *values,
+        *setting,
+        *against,
+        Cell(choice, choice),
+    )
 
 
 def study_summary(study: StudyRecord) -> dict[str, Any]:

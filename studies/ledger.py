@@ -24,7 +24,7 @@ from reports.records import Cause, Confirmation, StudyRecord, SweptPoint, TrialR
 from studies.constraints import constraints_of
 from studies.events import EventLog, drop_torn_line
 from studies.history import History, Saved
-from studies.locks import locked
+from studies.locks import is_locked, locked
 from studies.proposals import JOURNAL, dimension_values, drop_proposals, open_proposals, tell
 from studies.secret import without_password
 from studies.spec import StudySpec, load_spec
@@ -110,6 +110,13 @@ class Ledger:
         """Whether nothing is left to do."""
         history = self.history
         return not history.running | history.waiting and (len(history.trials) >= self.n_trials or bool(history.stopped))
+
+    @property
+    def state(self) -> str:
+        """What the study is doing, in a word."""
+        if is_locked(self.folder / _LOCK):
+            return "running"
+        return "stopped" if self.history.stopped else "finished" if self.is_finished else "interrupted"
 
     def record(self) -> StudyRecord:
         """The study as reports see it, now."""

@@ -31,3 +31,15 @@ def locked(path: Path, study: str) -> Iterator[None]:
         lock.write(f"process {os.getpid()} on {os.uname().nodename}")
         lock.flush()
         yield
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock: whether the study is running."""
+    if not path.exists():
+        return False
+    with path.open(encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

@@ -80,7 +80,14 @@ STAYS_OUT = {
     "search_spaces": {"torch", "ray", "optuna", "mlflow", "plotly", "sklearn"},
     "reports": {"ray", "optuna"},
 }
-DYNAMIC_IMPORTS = {"ndecore", "ndecore.registry", "studies.cli", "studies.cli.bench", "studies.cli.options"}
+DYNAMIC_IMPORTS = {
+    "ndecore",
+    "ndecore.registry",
+    "studies.cli",
+    "studies.cli.bench",
+    "studies.cli.completion",
+    "studies.cli.options",
+}
 
 
 @dataclass(frozen=True)

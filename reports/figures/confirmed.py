@@ -21,7 +21,7 @@ _DASHES = ("solid", "dash", "dot", "dashdot")
 
 
 def confirmed_figure(study: StudyRecord) -> go.Figure | None:
-    """Means over seeds of the first two objectives, with intervals; None where nothing is confirmed, or one objective."""
+    """Means over seeds of the first two objectives, with intervals; None where nothing is confirmed."""
     confirmed = confirmed_study(study)
     if confirmed is None or len(study.objectives) < 2:
         return None

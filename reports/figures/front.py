@@ -114,7 +114,9 @@ def _groups(study: StudyRecord) -> list[_Group]:
         _Group("infeasible", standing(Standing.INFEASIBLE), {"symbol": "x-thin", "size": size - 1}, False),
         _Group("dominated", standing(Standing.DOMINATED), {"symbol": "circle", "size": size, "opacity": 0.6}, True),
         _Group("Pareto front", front(study), {"symbol": "circle", "size": 14, "line": white}, True),
-        _Group("knee", standing(Standing.KNEE), {"symbol": "star", "size": 20, "line": {"width": 1.5, "color": INK}}, True),
+        _Group(
+            "knee", standing(Standing.KNEE), {"symbol": "star", "size": 20, "line": {"width": 1.5, "color": INK}}, True
+        ),
     ]
 
 
@@ -210,7 +212,9 @@ def _annotate(figure: go.Figure, panel: _Panel, study: StudyRecord) -> None:
             named[value(trial, panel.x), value(trial, panel.y)].append(trial)
     for trials in named.values():
         names = ["<b>knee</b>"] * (best in trials) + [escape(trial.label) for trial in trials if trial.label]
-        above = -1 if any(trial in members for trial in trials) else 1  # nothing is better than the front: there is room for its labels
+        above = (
+            -1 if any(trial in members for trial in trials) else 1
+        )  # nothing is better than the front: there is room for its labels
         figure.add_annotation(
             x=_position(trials[0], panel.x, drawn),
             y=_position(trials[0], panel.y, drawn),

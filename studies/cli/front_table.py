@@ -5,9 +5,11 @@ from collections import Counter
 from rich.console import Console
 from rich.table import Table
 
+from reports.confirmed import front_sentence, published_study
 from reports.records import StudyRecord, TrialStatus
 from reports.tables import RATIOS, FrontRow, front_rows, weight_text
 from reports.wording import value_text
+from studies.cli.terminal import table_of
 
 _SHORT = {"accuracy": "accuracy", "nfe": "NFE", "train_s": "train s", "predict_s": "predict s", "train_work": "work"}
 _WIDE = 100  # columns; a narrower terminal goes without the ratios
@@ -21,9 +23,12 @@ def print_study(study: StudyRecord, console: Console) -> None:
     n_off = sum(not trial.is_feasible(study.max_solver_gap, study.thresholds) for trial in complete)
     off = f", {n_off} of them off the front by a solver gap above {study.max_solver_gap:g}" if n_off else ""
     console.print(f"[bold]{study.name}[/bold] ({study.task}): {counts}{off}", highlight=False)
-    rows = front_rows(study)
+    published = published_study(study)
+    rows = front_rows(published)
+    if study.confirming:
+        console.print(front_sentence(study), highlight=False)
     if rows:
-        console.print(_table(study, rows, with_ratios=console.width >= _WIDE))
+        console.print(_table(published, rows, with_ratios=console.width >= _WIDE))
     else:
         console.print("no trial is on the front: none is complete with a solver gap within bounds")
     for trial in study.trials:
@@ -33,12 +38,9 @@ def print_study(study: StudyRecord, console: Console) -> None:
 
 def _table(study: StudyRecord, rows: tuple[FrontRow, ...], with_ratios: bool) -> Table:
     ratios = [metric for metric in RATIOS if with_ratios and metric.name in rows[0].ratios]
-    table = Table(box=None, header_style="bold", pad_edge=False)
     heads = [_SHORT.get(m.name, m.name) for m in study.objectives] + [f"{_SHORT[m.name]} /vanilla" for m in ratios]
-    for head in ("trial", *heads):
-        table.add_column(head, justify="right")
-    for head in ("regularizer", "weight", "rtol", ""):
-        table.add_column(head)
+    numbers = ("trial", *heads)
+    table = table_of((*numbers, "regularizer", "weight", "rtol", ""), right=numbers)
     for row in rows:
         cells = [str(row.trial), *(value_text(m, row.values[m.name]) for m in study.objectives)]
         cells += [f"{row.ratios[m.name]:.2f}" for m in ratios]

@@ -1,18 +1,18 @@
-"""List the studies that were run, with how far they came."""
+"""List the studies that were run, with what they are doing and how far they came."""
 
 import argparse
 import json
 
-from rich.console import Console
-from rich.table import Table
-
 from reports.pareto import front, study_hypervolume
-from reports.records import StudyRecord, TrialStatus
+from reports.records import TrialStatus
 from studies.cli.options import add_root
+from studies.cli.terminal import table_of, terminal
 from studies.ledger import Ledger, study_names
 
 EXAMPLES = """  nde-study ls
   nde-study ls --json"""
+
+_HEADS = ("study", "task", "status", "complete", "other", "front", "hypervolume")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,28 +23,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Print one line per study."""
-    studies = [Ledger(args.root / name).record() for name in study_names(args.root)]
-    rows = [_row(study) for study in studies]
+    rows = [_row(Ledger(args.root / name)) for name in study_names(args.root)]
     if args.json:
         print(json.dumps(rows, indent=2))
         return 0
     if not rows:
         print(f"no study under {args.root} yet; try: nde-study run quickstart")
         return 0
-    table = Table(box=None, header_style="bold")
-    for head in rows[0]:
-        table.add_column(head)
+    table = table_of(_HEADS, right=_HEADS[3:])
     for row in rows:
-        table.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()))
-    Console().print(table)
+        shown = row | {
+            "complete": f"{row['complete']} of {row['asked for']}",
+            "hypervolume": f"{row['hypervolume']:.3f}",
+        }
+        table.add_row(*(str(shown[head]) for head in _HEADS))
+    terminal().print(table)
     return 0
 
 
-def _row(study: StudyRecord) -> dict[str, str | int | float]:
+def _row(ledger: Ledger) -> dict[str, str | int | float]:
+    study = ledger.record()
     complete = sum(trial.status is TrialStatus.COMPLETE for trial in study.trials)
     return {
         "study": study.name,
         "task": study.task,
+        "status": ledger.state,
         "complete": complete,
         "other": len(study.trials) - complete,
         "asked for": study.n_trials,

@@ -3,11 +3,12 @@
 import argparse
 import json
 
-from rich.console import Console
-
+from reports.confirmed import published_study
 from reports.tables import study_summary
+from studies.cli.front_plot import front_plot
 from studies.cli.front_table import print_study
 from studies.cli.options import add_root, add_tracking_uri, find_study
+from studies.cli.terminal import terminal
 
 EXAMPLES = """  nde-study show quickstart
   nde-study show quickstart --json | jq .knee"""
@@ -27,5 +28,7 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(study_summary(study), indent=2))
     else:
-        print_study(study, Console())
+        console = terminal()
+        print_study(study, console)
+        console.print(front_plot(published_study(study), console.width), markup=False, end="")
     return 0

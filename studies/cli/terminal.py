@@ -20,6 +20,9 @@ def table_of(heads: Iterable[str], right: Sequence[str] = ()) -> Table:
     for head in heads:
         is_number = head in right
         table.add_column(
-            head, justify="right" if is_number else "left", no_wrap=is_number, overflow="ellipsis" if is_number else "fold"
+            head,
+            justify="right" if is_number else "left",
+            no_wrap=is_number,
+            overflow="ellipsis" if is_number else "fold",
         )
     return table

@@ -1,0 +1,44 @@
+"""A study's front as a small plot of characters."""
+
+import plotext
+
+from ndecore.metrics import Direction
+from reports.records import StudyRecord
+from reports.standing import Standing, standings
+from reports.wording import title, title_with_unit
+
+_HEIGHT, _LEAST_WIDTH, _MOST_WIDTH = 16, 50, 100
+# Drawn in this order: what is worth more hides what is worth less.
+_MARKERS = {Standing.INFEASIBLE: "x", Standing.DOMINATED: "·", Standing.FRONT: "●", Standing.KNEE: "◆"}
+
+
+def front_plot(study: StudyRecord, width: int) -> str:
+    """The trials in the first two objectives, under what the markers mean; empty without room or trials.
+
+    Args:
+        study: any.
+        width: of the terminal, in characters.
+    """
+    if len(study.objectives) < 2 or width < _LEAST_WIDTH:
+        return ""
+    y, x = study.objectives[:2]
+    if x.direction is Direction.MAXIMIZE:
+        x, y = y, x
+    places = standings(study)
+    points: dict[Standing, list[tuple[float, ...]]] = {}
+    for trial in study.trials:
+        values = trial.values((x, y))
+        if values is not None and places[trial.number] in _MARKERS:
+            points.setdefault(places[trial.number], []).append(values)
+    if not points:
+        return ""
+    figure = plotext.figure
+    figure.clear()
+    figure.theme("colorless")
+    figure.plot_size(min(width, _MOST_WIDTH), _HEIGHT)
+    for place, marker in _MARKERS.items():
+        if place in points:
+            figure.draw(figure.signal(*zip(*points[place], strict=True), marker=marker))
+    drawn = plotext.uncolorize(str(figure.build())).rstrip()
+    legend = "  ".join(f"{marker} {place}" for place, marker in _MARKERS.items() if place in points)
+    return f"{title(y)} against {title_with_unit(x)}    {legend}\n{drawn}\n"
