@@ -54,6 +54,8 @@ def _importance(
     metric: Metric, columns: NDArray[np.float64], measured: NDArray[np.float64], keys: tuple[str, ...]
 ) -> Importance:
     ranks = rankdata(measured) / len(measured)
+    if not np.ptp(measured):
+        return Importance(metric, 0.0, dict.fromkeys(keys, 0.0))
     gains, explained = np.zeros(len(keys)), []
     for known, unseen in KFold(_FOLDS, shuffle=True, random_state=0).split(columns):
         forest = RandomForestRegressor(_TREES, min_samples_leaf=2, random_state=0).fit(columns[known], ranks[known])

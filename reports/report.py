@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import plotly.graph_objects as go
-
 from ndecore.metrics import METRICS
 from reports.confirmed import confirmed_study, front_sentence, published_study
 from reports.confirmed_tables import confirmed_table, swept_table
@@ -14,6 +12,7 @@ from reports.figures.front import front_figure
 from reports.figures.importance import importance_figure
 from reports.figures.solver import solver_figure
 from reports.figures.space import space_figure
+from reports.figures.style import Figure
 from reports.figures.timeline import timeline_figure
 from reports.importance import LEAST_TRIALS, Importance, importances
 from reports.pareto import front, knee_trial
@@ -41,7 +40,7 @@ class Section:
     anchor: str
     heading: str
     text: str
-    draw: Callable[[], go.Figure | None] = lambda: None  # called for the page alone
+    draw: Callable[[], Figure | None] = lambda: None  # called for the page alone
     height: int = 420  # px, of the figure
     tables: tuple[Table, ...] = ()
 

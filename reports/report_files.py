@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
+from reports.figures.embedding import as_json, drawing_script
 from reports.figures.front import front_figure
+from reports.figures.style import Figure
 from reports.report import StudyReport, headline, sections
 from reports.report_tables import trials_table
 from reports.table_formats import to_csv, to_latex, to_markdown
@@ -59,7 +59,7 @@ def report_page(report: StudyReport) -> str:
     drawn = {part.anchor: part.draw() for part in parts}
     figures = {anchor: _embedded(figure) for anchor, figure in drawn.items() if figure is not None}
     page = _environment.get_template(_PAGE)
-    return page.render(**_context(report), parts=parts, figures=figures, plotly=Markup(get_plotlyjs()))
+    return page.render(**_context(report), parts=parts, figures=figures, plotly=Markup(drawing_script()))
 
 
 def report_markdown(report: StudyReport) -> str:
@@ -75,13 +75,13 @@ def report_summary(report: StudyReport) -> dict[str, Any]:
     return study_summary(report.study) | {"importance": hang_on}
 
 
-def figure_page(figure: go.Figure, heading: str) -> str:
+def figure_page(figure: Figure, heading: str) -> str:
     """A figure as one HTML page that needs nothing from the internet.
 
     In a frame too narrow for its panels, such as MLflow's artifact page, the page scrolls.
     """
     page = _environment.get_template(_FIGURE)
-    return page.render(heading=heading, figure=_embedded(figure), plotly=Markup(get_plotlyjs()))
+    return page.render(heading=heading, figure=_embedded(figure), plotly=Markup(drawing_script()))
 
 
 def _context(report: StudyReport) -> dict[str, Any]:
@@ -89,6 +89,5 @@ def _context(report: StudyReport) -> dict[str, Any]:
     return {"study": study, "headline": headline(study), "versions": dict(study.versions or {})}
 
 
-def _embedded(figure: go.Figure) -> Markup:
-    """The figure as JSON that ends no script, whatever its texts are."""
-    return Markup(figure.to_json().replace("<", "\\u003c"))
+def _embedded(figure: Figure) -> Markup:
+    return Markup(as_json(figure))

@@ -1,7 +1,7 @@
 """What the figures have in common: ink, font, axes, and how a trial is described under the pointer."""
 
 from html import escape
-from typing import Any
+from typing import Any, TypeAlias
 
 import plotly.graph_objects as go
 
@@ -9,6 +9,8 @@ from ndecore.metrics import Metric
 from reports.records import StudyRecord, TrialRecord
 from reports.tables import searched_keys
 from reports.wording import gap_text, title_with_unit, value_text
+
+Figure: TypeAlias = go.Figure  # for rooms that hand figures on and draw none
 
 INK, PALE, GRID = "#24292f", "#8c959f", "#eaeef2"
 FONT = "Inter, Helvetica Neue, Helvetica, Arial, sans-serif"

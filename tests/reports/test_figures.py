@@ -1,14 +1,15 @@
-"""The figure shows the front that was computed, and its page needs no internet."""
+"""The figure shows the front that was computed."""
 
 import math
-import re
+from dataclasses import replace
 
 import pytest
 from made_up_studies import OBJECTIVES, realistic, realistic_trials, study_of, trial
 
-from ndecore.metrics import METRICS
-from reports.figures import figure_html, front_figure
+from ndecore.metrics import METRICS, Direction
+from reports.figures.front import front_figure
 from reports.pareto import front, knee_trial
+from reports.records import Threshold
 
 
 def traces(figure, name):
@@ -32,7 +33,7 @@ def test_every_measured_trial_is_drawn_once_in_each_panel():
         for number in trace.customdata
     ]
     assert sorted(drawn) == list(range(22))
-    infeasible = traces(front_figure(study), "infeasible (solver gap)")
+    infeasible = traces(front_figure(study), "infeasible")
     assert list(infeasible[0].customdata) == [9, 15]
 
 
@@ -80,13 +81,18 @@ def test_a_study_without_trials_is_drawn_empty():
 
 def test_names_from_outside_are_text_and_not_markup():
     study = study_of(trial(0, 0.9, 20.0, 1.0, label="<i>x</i>", solver="</script>"), trial(1, 0.8, 30.0, 2.0))
-    page = figure_html(front_figure(study))
     assert "&lt;i&gt;x" in front_figure(study).layout.annotations[0].text
-    assert page.count("</script>") == page.count("<script>")
 
 
-def test_the_page_carries_plotlys_script_and_asks_for_no_other():
-    page = figure_html(front_figure(realistic()))
-    assert "plotly.js v" in page
-    assert not re.search(r"<(script|link|img)[^>]*\b(src|href)=", page[:2000] + page[-100_000:])
-    assert not re.search(r"<script[^>]+src", page)
+def test_labels_of_trials_at_one_place_are_one_text():
+    same = [trial(n, 0.9, 20.0, 1.0, label=label) for n, label in enumerate(("vanilla", "er-code"))]
+    (annotation,) = front_figure(study_of(*same)).layout.annotations
+    assert annotation.text == "<b>knee</b> · vanilla · er-code"
+
+
+def test_thresholds_are_lines_in_the_panels_that_have_their_metric():
+    bounds = (Threshold("nfe", 100.0, Direction.MINIMIZE), Threshold("accuracy", 0.95, Direction.MAXIMIZE))
+    layout = front_figure(replace(realistic(), thresholds=bounds)).layout
+    main = [line for line in layout.shapes if line.xref == "x" or line.yref == "y"]
+    assert [(line.x0, line.y0) for line in main] == [(100.0, 0), (0, 0.95)]
+    assert {"nfe &lt;= 100", "accuracy &gt;= 0.95"} <= {annotation.text for annotation in layout.annotations}

@@ -6,7 +6,8 @@ import pytest
 from made_up_studies import realistic, realistic_trials, study_of, trial
 
 from reports.pareto import front
-from reports.tables import front_markdown, front_rows, searched_keys, study_summary, weight_text
+from reports.table_formats import to_markdown
+from reports.tables import distinct_keys, front_rows, front_table, searched_keys, study_summary, weight_text
 
 
 def test_the_rows_are_the_front_in_its_order_with_one_knee():
@@ -24,12 +25,12 @@ def test_ratios_are_to_the_trial_labelled_vanilla():
 def test_without_a_baseline_there_are_no_ratios():
     study = study_of(trial(0, 0.9, 26.0, 3.0))
     assert front_rows(study)[0].ratios == {}
-    assert "ratio" not in front_markdown(study).lower()
+    assert not [head for head in front_table(study).heads if "ratio" in head]
 
 
 def test_the_markdown_has_a_row_for_each_member_and_as_many_cells_as_heads():
     study = realistic()
-    table = [line for line in front_markdown(study).splitlines() if line.startswith("|")]
+    table = to_markdown(front_table(study)).splitlines()
     assert len(table) == 2 + len(front(study))
     assert len({line.count("|") for line in table}) == 1
     assert (
@@ -55,8 +56,14 @@ def test_a_sum_has_the_weights_of_its_summands(weights, text):
     assert weight_text(row) == text
 
 
-def test_a_study_without_a_front_says_so():
-    assert "No trial is on the front yet." in front_markdown(study_of())
+def test_the_baseline_stands_above_a_front_that_it_is_not_on():
+    study = study_of(trial(0, 0.9, 40.0, 4.0, label="vanilla"), trial(1, 0.95, 20.0, 2.0))
+    first, second = front_table(study).rows
+    assert [cell.text for cell in first[:2]] == ["0", "vanilla"]
+    assert second[-1].text == "knee"
+
+
+def test_a_study_without_a_front_has_no_knee():
     assert study_summary(study_of())["knee"] is None
 
 
@@ -77,3 +84,9 @@ def test_searched_keys_are_those_in_which_trials_differ_or_which_some_lack():
     first = trial(0, 0.9, 26.0, 3.0, lr=0.1)
     second = trial(1, 0.9, 26.0, 3.0, lr=0.2, weight=1.0)
     assert searched_keys(study_of(first, second)) == ("lr", "weight")
+
+
+def test_distinct_keys_leave_out_what_repeats_another():
+    trials = [trial(n, 0.9, 26.0, 3.0, rtol=10.0**-n, atol=10.0**-n, lr=0.1 * n) for n in range(3)]
+    assert searched_keys(study_of(*trials)) == ("rtol", "lr", "atol")
+    assert distinct_keys(study_of(*trials)) == ("rtol", "lr")

@@ -129,9 +129,9 @@ def test_the_experiment_opens_in_the_training_view(client):
 def test_the_study_has_one_run_with_its_front(study, runs, client, small):
     (run,) = (run for run in runs if run.data.tags[Tag.KIND] == Kind.STUDY)
     paths = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
-    assert paths == {"front.html", "front.md", "front.json", "configs"}
+    assert paths == {"report.html", "report.md", "report.json", "front.html", "tables", "configs"}
     folder = small.root / "artifacts" / "small" / run.info.run_id / "artifacts"
-    on_front = [row["trial"] for row in json.loads((folder / "front.json").read_text())["front"]]
+    on_front = [row["trial"] for row in json.loads((folder / "report.json").read_text())["front"]]
     assert on_front == [trial.number for trial in front(study)]
     assert run.data.metrics["trials_failed"] == 1
 

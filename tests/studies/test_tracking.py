@@ -9,6 +9,8 @@ from mlflow.exceptions import MlflowException
 from test_progress import study, trial
 
 from reports.records import Tag, TrialStatus
+from reports.report import study_report
+from reports.shared_view import VIEW_TAG, view_tag
 from studies import tracking
 from studies.experiment import TrackingError, default_uri, open_experiment
 from studies.tracking import Tracker
@@ -72,7 +74,7 @@ class Broken:
 def test_a_trial_that_is_stopped_before_a_worker_took_it_up_has_a_run_that_was_killed(client, experiment):
     tracker = Tracker(experiment, study())
     tracker.update(STOPPED)
-    tracker.close(study(STOPPED), finished=False)
+    tracker.close(study_report(study(STOPPED)), finished=False)
     assert not tracker.failure
     assert trial_runs(client, experiment)["1"].info.status == "KILLED"
 
@@ -84,7 +86,7 @@ def test_a_trial_is_sent_as_it_goes(client, experiment):
         until(lambda n=n_epochs: len(trial_runs(client, experiment)) == 1 and n == logged(client, experiment))
     assert trial_runs(client, experiment)["0"].info.status == "RUNNING"
     tracker.update(DONE)
-    tracker.close(study(DONE), finished=True)
+    tracker.close(study_report(study(DONE)), finished=True)
     run = trial_runs(client, experiment)["0"]
     assert (run.info.status, run.info.start_time) == ("FINISHED", 100_000)
     assert history(client, run) == [(1, 100_000), (2, 101_000), (3, 102_000)]
@@ -106,7 +108,7 @@ def test_an_outage_while_trials_run_loses_nothing_and_doubles_nothing(
     tracker.update(replace(NEXT, status=TrialStatus.FAILED, reason="made to"))
     until(lambda: broken.n_failures < 0 and not tracker._news and not tracker.failure)
     tracker.update(DONE)
-    tracker.close(study(DONE), finished=True)
+    tracker.close(study_report(study(DONE)), finished=True)
     assert not tracker.failure
     runs = trial_runs(client, experiment)
     assert len(client.search_runs([experiment.experiment_id])) == 3
@@ -119,10 +121,10 @@ def test_what_an_outage_kept_from_the_store_until_the_end_is_told_and_sent_next_
     tracker = Tracker(experiment, study())
     tracker._client = Broken(tracker._client, 10**6, False)
     tracker.update(DONE)
-    tracker.close(study(DONE), finished=True)
+    tracker.close(study_report(study(DONE)), finished=True)
     assert tracker.failure == "500"
     again = Tracker(experiment, study(DONE))
-    again.close(study(DONE), finished=True)
+    again.close(study_report(study(DONE)), finished=True)
     assert not again.failure
     assert {run.info.status for run in client.search_runs([experiment.experiment_id])} == {"FINISHED"}
     assert len(history(client, trial_runs(client, experiment)["0"])) == 3
@@ -138,7 +140,7 @@ def test_runs_that_a_killed_driver_left_are_gone_on_with(client, experiment):
     last = timed(trial(1, 2, TrialStatus.COMPLETE))
     again = Tracker(experiment, study(DONE, timed(trial(1, 1))))
     again.update(last)
-    again.close(study(DONE, last), finished=True)
+    again.close(study_report(study(DONE, last)), finished=True)
     runs = trial_runs(client, experiment)
     assert len(client.search_runs([experiment.experiment_id])) == 3
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
@@ -150,21 +152,75 @@ def test_epochs_that_were_given_up_are_not_left_in_a_run(client, experiment):
     """The trial went on from an earlier checkpoint, and its run had more."""
     tracker = Tracker(experiment, study())
     tracker.update(timed(trial(0, 3)))
-    tracker.close(study(timed(trial(0, 3))), finished=False)
+    tracker.close(study_report(study(timed(trial(0, 3)))), finished=False)
     done = trial(0, 3, TrialStatus.COMPLETE)
     done = replace(done, epoch_times=(100.0, 205.0, 206.0), began_s=100.0)
     again = Tracker(experiment, study(done))
-    again.close(study(done), finished=True)
+    again.close(study_report(study(done)), finished=True)
     (run,) = trial_runs(client, experiment).values()
     assert history(client, run) == [(1, 100_000), (2, 205_000), (3, 206_000)]
 
 
 def test_sending_a_study_again_changes_nothing(client, experiment):
     for _ in range(2):
-        Tracker(experiment, study(DONE)).close(study(DONE), finished=True)
+        Tracker(experiment, study(DONE)).close(study_report(study(DONE)), finished=True)
         runs = client.search_runs([experiment.experiment_id])
         assert len(runs) == 2
         assert len(history(client, trial_runs(client, experiment)["0"])) == 3
+
+
+def ended(number, at_s, nfe=26.0):
+    done = trial(number, 3, TrialStatus.COMPLETE)
+    epochs = tuple(replace(each, nfe=nfe, scores={"accuracy": 0.9 - 0.1 * i}) for i, each in enumerate(done.epochs))
+    return replace(timed(replace(done, epochs=epochs), first=at_s - 5), ended_s=at_s)
+
+
+def test_the_course_of_a_study_is_live_and_replayed_without_doubling(client, experiment):
+    first, second = ended(0, 200.0), ended(1, 100.5, nfe=14.0)
+    tracker = Tracker(experiment, study())
+    tracker.update(second)
+    until(lambda: course_of(client, experiment, "front_size") == [(1, 100_500, 1.0)])
+    tracker.update(first)
+    tracker.close(study_report(study(first, second)), finished=True)
+    for _ in range(2):  # as `sync` does
+        Tracker(experiment, study(first, second)).close(study_report(study(first, second)), finished=True)
+    assert course_of(client, experiment, "front_size") == [(1, 100_500, 1.0), (2, 200_000, 1.0)]
+    assert course_of(client, experiment, "trials_complete") == [(1, 100_500, 1.0), (2, 200_000, 2.0)]
+    assert [step for step, *_ in course_of(client, experiment, "hypervolume")] == [1, 2]
+
+
+def course_of(client, experiment, name):
+    (run,) = (r for r in client.search_runs([experiment.experiment_id]) if Tag.TRIAL not in r.data.tags)
+    return [(m.step, m.timestamp, m.value) for m in client.get_metric_history(run.info.run_id, name)]
+
+
+def test_the_tag_of_a_trial_s_standing_follows_the_front(client, experiment):
+    first, second = ended(0, 100.0), ended(1, 200.0, nfe=14.0)
+    tracker = Tracker(experiment, study())
+    tracker.update(first)
+    until(lambda: fronts(client, experiment) == {"0": "knee"})
+    tracker.update(second)
+    tracker.close(study_report(study(first, second)), finished=True)
+    assert fronts(client, experiment) == {"0": "dominated", "1": "knee"}
+
+
+def fronts(client, experiment):
+    found = {number: run.data.tags.get(Tag.FRONT) for number, run in trial_runs(client, experiment).items()}
+    return {number: place for number, place in found.items() if place}
+
+
+def test_a_trial_has_its_best_epoch_beside_its_last(client, experiment):
+    Tracker(experiment, study(ended(0, 100.0))).close(study_report(study(ended(0, 100.0))), finished=True)
+    run = trial_runs(client, experiment)["0"]
+    assert (run.data.metrics["accuracy"], run.data.metrics["best_accuracy"]) == (0.7, 0.9)
+    assert run.data.metrics["best_epoch"] == 1
+    assert history(client, run, "best_nfe") == [(1, 95_000)]
+    assert run.data.tags[Tag.FIDELITY] == "full"
+
+
+def test_the_experiment_gets_a_view_of_its_own(client, experiment):
+    Tracker(experiment, study(DONE)).close(study_report(study(DONE)), finished=True)
+    assert client.get_experiment(experiment.experiment_id).tags[VIEW_TAG] == view_tag(study(DONE))[1]
 
 
 def test_an_experiment_that_was_deleted_in_mlflow_is_not_taken(client, experiment, tmp_path):

@@ -32,7 +32,7 @@ def test_a_study_tracked_over_http_is_there_whole(tmp_path, port):
             assert [(metric.step, metric.value) for metric in history] == expected
         (run,) = (run for run in runs if Tag.TRIAL not in run.data.tags)
         artifacts = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
-        assert artifacts == {"front.html", "front.md", "front.json", "configs"}
+        assert artifacts == {"report.html", "report.md", "report.json", "front.html", "tables", "configs"}
         ours = nde_study("show", "small", "--json", cwd=tmp_path)
         theirs = nde_study("show", "small", "--json", "--root", "none", "--tracking-uri", uri, cwd=tmp_path)
         assert json.loads(theirs.out) == json.loads(ours.out)
