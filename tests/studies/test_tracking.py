@@ -175,17 +175,19 @@ def ended(number, at_s, nfe=26.0):
     return replace(timed(replace(done, epochs=epochs), first=at_s - 5), ended_s=at_s)
 
 
-def test_the_course_of_a_study_is_live_and_replayed_without_doubling(client, experiment):
-    first, second = ended(0, 200.0), ended(1, 100.5, nfe=14.0)
+def test_course_and_standings_are_live_and_a_replay_doubles_nothing(client, experiment):
+    first, second = ended(0, 200.0), ended(1, 300.0, nfe=14.0)
     tracker = Tracker(experiment, study())
-    tracker.update(second)
-    until(lambda: course_of(client, experiment, "front_size") == [(1, 100_500, 1.0)])
     tracker.update(first)
+    until(lambda: fronts(client, experiment) == {"0": "knee"})
+    assert course_of(client, experiment, "front_size") == [(1, 200_000, 1.0)]
+    tracker.update(second)
     tracker.close(study_report(study(first, second)), finished=True)
     for _ in range(2):  # as `sync` does
         Tracker(experiment, study(first, second)).close(study_report(study(first, second)), finished=True)
-    assert course_of(client, experiment, "front_size") == [(1, 100_500, 1.0), (2, 200_000, 1.0)]
-    assert course_of(client, experiment, "trials_complete") == [(1, 100_500, 1.0), (2, 200_000, 2.0)]
+    assert fronts(client, experiment) == {"0": "dominated", "1": "knee"}
+    assert course_of(client, experiment, "front_size") == [(1, 200_000, 1.0), (2, 300_000, 1.0)]
+    assert course_of(client, experiment, "trials_complete") == [(1, 200_000, 1.0), (2, 300_000, 2.0)]
     assert [step for step, *_ in course_of(client, experiment, "hypervolume")] == [1, 2]
 
 
@@ -194,33 +196,20 @@ def course_of(client, experiment, name):
     return [(m.step, m.timestamp, m.value) for m in client.get_metric_history(run.info.run_id, name)]
 
 
-def test_the_tag_of_a_trial_s_standing_follows_the_front(client, experiment):
-    first, second = ended(0, 100.0), ended(1, 200.0, nfe=14.0)
-    tracker = Tracker(experiment, study())
-    tracker.update(first)
-    until(lambda: fronts(client, experiment) == {"0": "knee"})
-    tracker.update(second)
-    tracker.close(study_report(study(first, second)), finished=True)
-    assert fronts(client, experiment) == {"0": "dominated", "1": "knee"}
-
-
 def fronts(client, experiment):
     found = {number: run.data.tags.get(Tag.FRONT) for number, run in trial_runs(client, experiment).items()}
     return {number: place for number, place in found.items() if place}
 
 
-def test_a_trial_has_its_best_epoch_beside_its_last(client, experiment):
-    Tracker(experiment, study(ended(0, 100.0))).close(study_report(study(ended(0, 100.0))), finished=True)
+def test_a_trial_has_its_best_epoch_beside_its_last_and_the_experiment_a_view(client, experiment):
+    done = ended(0, 100.0)
+    Tracker(experiment, study(done)).close(study_report(study(done)), finished=True)
     run = trial_runs(client, experiment)["0"]
     assert (run.data.metrics["accuracy"], run.data.metrics["best_accuracy"]) == (0.7, 0.9)
     assert run.data.metrics["best_epoch"] == 1
     assert history(client, run, "best_nfe") == [(1, 95_000)]
     assert run.data.tags[Tag.FIDELITY] == "full"
-
-
-def test_the_experiment_gets_a_view_of_its_own(client, experiment):
-    Tracker(experiment, study(DONE)).close(study_report(study(DONE)), finished=True)
-    assert client.get_experiment(experiment.experiment_id).tags[VIEW_TAG] == view_tag(study(DONE))[1]
+    assert client.get_experiment(experiment.experiment_id).tags[VIEW_TAG] == view_tag(study(done))[1]
 
 
 def test_an_experiment_that_was_deleted_in_mlflow_is_not_taken(client, experiment, tmp_path):
