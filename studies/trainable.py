@@ -12,17 +12,15 @@ import ray
 import torch
 from ray import tune
 
-from ndecore.errors import SolveFailed, TrainingDiverged
 from ndecore.metrics import EpochRecord
-from ndecore.status import Status
 from ndecore.training import TrainState, train
 from reports.records import Cause, TrialStatus
 from studies.build import build
 from studies.calibration import calibrate
 from studies.deadline import TimedOut, deadline
+from studies.divergence import DIVERGING, divergence
 from studies.trial_files import WEIGHTS, checkpoint_name, write_whole
 
-_CAUSES = {Status.STEP_UNDERFLOW: Cause.STEP_UNDERFLOW, Status.MAX_STEPS: Cause.STEP_LIMIT}
 _KEPT = 2  # checkpoints of an attempt: the last may be of an epoch that the driver never heard of
 _calibrations: dict[tuple[int, str], float] = {}  # of this process, s
 
@@ -63,14 +61,11 @@ class TrialTrainable(tune.Trainable):
                 record = next(self._records or self._begin())
                 if limit is not None and self._spent_s > limit:
                     raise TimedOut
-        except (SolveFailed, TrainingDiverged) as error:
-            return _diverged(str(error), _cause(error))
-        except TimedOut:
-            remedy = "raise the study's timeout_s, or loosen the tolerances"
-            return _diverged(f"timeout: trained for {self._trial['timeout_of_s']:g} s; {remedy}", Cause.TIMEOUT)
-        except (MemoryError, torch.OutOfMemoryError) as error:
-            self._drop()
-            return _diverged(f"out of memory: {_first_line(error)}", Cause.MEMORY)
+        except DIVERGING as error:
+            found = divergence(error, self._trial["timeout_of_s"])
+            if found.cause is Cause.MEMORY:
+                self._drop()
+            return {"status": TrialStatus.DIVERGED.value, "reason": found.reason, "cause": found.cause.value}
         return self._save(record)
 
     def _begin(self) -> Iterator[EpochRecord]:
@@ -121,19 +116,6 @@ class TrialTrainable(tune.Trainable):
         self._records = self._state = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def _diverged(reason: str, cause: Cause) -> dict[str, Any]:
-    return {"status": TrialStatus.DIVERGED.value, "reason": reason, "cause": cause.value}
-
-
-def _cause(error: Exception) -> Cause:
-    ending = str(error)
-    return next((cause for status, cause in _CAUSES.items() if status.name in ending), Cause.NOT_FINITE)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__
 
 
 def _bytes(state: dict[str, Any]) -> bytes:

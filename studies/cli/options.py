@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 from importlib import import_module
 from pathlib import Path
 
@@ -32,6 +33,19 @@ def add_tracking_uri(parser: argparse.ArgumentParser) -> None:
         metavar="URI",
         help=f"MLflow server or store (default: ${_URI_VARIABLE}, or an SQLite file in the root folder)",
     )
+
+
+def open_ledger(name: str, root: Path) -> Ledger:
+    """The ledger of a study that was run here; raise `InputError` if there is none."""
+    if name not in study_names(root):
+        known = ", ".join(study_names(root)) or "none yet"
+        raise InputError(f"no study {name!r} under {root}, there are: {known}; name another folder with --root")
+    return Ledger(root / name)
+
+
+def root_option(root: Path) -> str:
+    """What a command that we suggest needs to find the same studies; with a space before it, or nothing."""
+    return "" if root == DEFAULT_ROOT else f" --root {shlex.quote(str(root))}"
 
 
 def find_study(name: str, root: Path, tracking_uri: str | None) -> StudyRecord:
