@@ -31,11 +31,10 @@ class ServedModel(PythonModel):
         self._plan = build_exported(config)
         self._model = trained_model(self._plan, Path(context.artifacts["weights"]))
 
-    def predict(
-        self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, Any] | None = None
-    ) -> Any:
+    def predict(self, context: Context, model_input: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:
         """Outputs of one solve of the whole batch."""
-        return predict(self._plan, self._model, torch.from_numpy(np.array(model_input))).numpy()
+        output: np.ndarray = predict(self._plan, self._model, torch.from_numpy(np.array(model_input))).numpy()
+        return output
 
 
 def predict(plan: TrainPlan, model: SolvingModel, inputs: torch.Tensor) -> torch.Tensor:
