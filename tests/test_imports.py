@@ -62,7 +62,15 @@ DOORS = {
         "studies.cluster",
         "studies.benchmarks.faults",
     },
-    "mlflow": {"studies.tracking", "reports.load", "reports.publish"},
+    "mlflow": {
+        "studies.tracking",
+        "studies.serving",
+        "studies.served_model",
+        "studies.registry",
+        "reports.load",
+        "reports.publish",
+    },
+    "safetensors": {"studies.weights"},
     "plotly": {"reports.figures"},
     "torchdiffeq": {
         "ndecore.adjoints.torchdiffeq",
@@ -78,7 +86,14 @@ STAYS_OUT = {
     "search_spaces": {"torch", "ray", "optuna", "mlflow", "plotly", "sklearn"},
     "reports": {"ray", "optuna"},
 }
-DYNAMIC_IMPORTS = {"ndecore", "ndecore.registry", "studies.cli", "studies.cli.bench", "studies.cli.options"}
+DYNAMIC_IMPORTS = {
+    "ndecore",
+    "ndecore.registry",
+    "studies.cli",
+    "studies.cli.bench",
+    "studies.cli.export",
+    "studies.cli.options",
+}
 
 
 @dataclass(frozen=True)
