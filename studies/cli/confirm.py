@@ -20,7 +20,7 @@ from reports.confirmed import front_sentence
 from reports.confirmed_table import confirmed_metrics, confirmed_rows
 from reports.records import Confirmation, StudyRecord
 from reports.statistics import Interval
-from reports.wording import gap_text, title, value_text
+from reports.wording import gap_text, value_text
 from studies.arguments import whole_number
 from studies.cli import INTERRUPTED
 from studies.cli.options import add_root, open_ledger, root_option
@@ -105,8 +105,8 @@ def print_confirmed(study: StudyRecord, console: Console) -> None:
     """Print which front is published, and its rows: means with 95 % intervals over the seeds."""
     console.print(front_sentence(study), highlight=False)
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for head in ("trial", *(title(m) for m in confirmed_metrics(study)), "gap", "non-dominated"):
-        table.add_column(head.replace("validation", "test"), justify="right")
+    for head in ("trial", *(metric.name for metric in confirmed_metrics(study)), "gap", "non-dominated"):
+        table.add_column(head, justify="right")
     table.add_column("")
     for row in confirmed_rows(study):
         cells = [
@@ -124,7 +124,9 @@ def print_confirmed(study: StudyRecord, console: Console) -> None:
 
 
 def _interval_text(metric: Metric, interval: Interval) -> str:
-    mean = value_text(metric, interval.mean)
-    if math.isnan(interval.low):
-        return mean
-    return f"{mean} [{value_text(metric, interval.low)}, {value_text(metric, interval.high)}]"
+    mean, half = interval.mean, interval.high - interval.mean
+    if math.isnan(half):
+        return value_text(metric, mean)
+    if metric.name == "accuracy":
+        return f"{100 * mean:.2f} ± {100 * half:.2f} %"
+    return f"{mean:.4g} ± {half:.2g}"
