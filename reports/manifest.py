@@ -15,9 +15,9 @@ _FORMAT = 1
 
 
 def write_manifest(folder: Path) -> None:
-    """List all files below a folder."""
+    """List all files below a folder but the list itself."""
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    files = {name: _facts(folder / name) for name in names}
+    files = {name: _facts(folder / name) for name in names if name != MANIFEST}
     text = json.dumps({"format": _FORMAT, "files": files}, indent=2)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
@@ -37,7 +37,7 @@ def check_manifest(folder: Path) -> None:
         if path.is_file() and name not in {*files, MANIFEST}:
             raise InputError(f"{path}: is not in the manifest: it was added after the export. {_REMEDY}")
     for name, facts in files.items():
-        if name not in found:
+        if name not in found or not found[name].is_file():
             raise InputError(f"{folder / name}: is missing. {_REMEDY}")
         got = _facts(found[name])
         if got["bytes"] != facts.get("bytes"):

@@ -105,15 +105,15 @@ def print_confirmed(study: StudyRecord, console: Console) -> None:
     """Print which front is published, and its rows: means with 95 % intervals over the seeds."""
     console.print(front_sentence(study), highlight=False)
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for head in ("trial", *(metric.name for metric in confirmed_metrics(study)), "gap", "non-dominated"):
-        table.add_column(head, justify="right")
+    for head in ("trial", *(metric.name for metric in confirmed_metrics(study)), "gap", "on front"):
+        table.add_column(head, justify="right", no_wrap=True)
     table.add_column("")
     for row in confirmed_rows(study):
         cells = [
             _interval_text(metric, row.intervals[metric.name]) for metric in confirmed_metrics(study) if row.intervals
         ]
         gap = gap_text(row.solver_gap.mean) if row.solver_gap else row.reason
-        marks = ["◆ knee"] * row.is_knee + [row.label] * bool(row.label) + ["off the front"] * (not row.is_on_front)
+        marks = ["◆ knee"] * row.is_knee + [row.label] * bool(row.label) + ["dominated"] * (not row.is_on_front)
         sure = "" if math.isnan(row.probability) else f"{100 * row.probability:.0f} %"
         blank = [""] * (len(confirmed_metrics(study)) - len(cells))
         table.add_row(str(row.trial), *cells, *blank, gap, sure, " ".join(marks), style="bold" if row.is_knee else "")
@@ -129,4 +129,4 @@ def _interval_text(metric: Metric, interval: Interval) -> str:
         return value_text(metric, mean)
     if metric.name == "accuracy":
         return f"{100 * mean:.2f} ± {100 * half:.2f} %"
-    return f"{mean:.4g} ± {half:.2g}"
+    return f"{mean:.3g} ± {half:.2g}"
