@@ -1,6 +1,5 @@
 """The front once more with new seeds: one training at a time, in this process, judged on the test split."""
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -82,11 +81,6 @@ def confirm(ledger: Ledger, n_seeds: int, on_change: Callable[[Standing], None])
         ledger.confirmed(found)
         on_change(replace(standing, n_done=n_done + 1, found=found))
     return ledger.record()
-
-
-def is_busy() -> bool:
-    """Whether other programs took more than half a core in the last minute: seconds are noisy then."""
-    return os.getloadavg()[0] > 0.5
 
 
 def _trained_again(spec: StudySpec, standing: Standing, on_change: Callable[[Standing], None]) -> Confirmation:

@@ -5,10 +5,8 @@ is kept as it ends: after Ctrl-C or a crash the same command goes on.
 """
 
 import argparse
-import json
 import math
 import os
-from dataclasses import asdict
 from types import TracebackType
 
 from rich.console import Console
@@ -23,7 +21,7 @@ from reports.statistics import Interval
 from reports.wording import gap_text, value_text
 from studies.arguments import whole_number
 from studies.cli import INTERRUPTED
-from studies.cli.options import add_root, open_ledger, root_option
+from studies.cli.options import add_root, open_ledger, print_json, root_option
 from studies.confirmation import Standing, confirm
 from studies.run import sync_study
 
@@ -55,7 +53,7 @@ def main(args: argparse.Namespace) -> int:
             told.print(f"interrupted {watch.so_far}; the same command goes on")
             return INTERRUPTED
     if args.json:
-        print(json.dumps([asdict(row) for row in confirmed_rows(study)], indent=2))
+        print_json(confirmed_rows(study))
     else:
         print_confirmed(study, Console())
         print(f"export:  nde-study export {study.name}{root_option(args.root)} --top knee -o knee")

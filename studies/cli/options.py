@@ -1,10 +1,15 @@
 """Options and look-ups that several subcommands share."""
 
 import argparse
+import json
+import math
 import os
 import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from ndecore.errors import InputError
 from reports.records import StudyRecord
@@ -41,6 +46,21 @@ def open_ledger(name: str, root: Path) -> Ledger:
         known = ", ".join(study_names(root)) or "none yet"
         raise InputError(f"no study {name!r} under {root}, there are: {known}; name another folder with --root")
     return Ledger(root / name)
+
+
+def print_json(data: Any) -> None:
+    """Print data classes, lists and mappings of them as JSON, every number with all its digits; NaN as null."""
+    print(json.dumps(_plain(data), indent=2, allow_nan=False))
+
+
+def _plain(data: Any) -> Any:
+    if is_dataclass(data) and not isinstance(data, type):
+        return _plain(asdict(data))
+    if isinstance(data, Mapping):
+        return {key: _plain(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return list(map(_plain, data))
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def root_option(root: Path) -> str:

@@ -4,8 +4,6 @@ Each trial becomes a curve of accuracy against NFE, with its solver gap. What wa
 """
 
 import argparse
-import json
-from dataclasses import asdict
 
 import torch
 from rich.console import Console
@@ -17,7 +15,7 @@ from reports.records import StudyRecord, TrialRecord, metric_named
 from reports.wording import gap_text, title, value_text
 from studies.arguments import TOLERANCES_ALLOWED, names, tolerances, whole_number
 from studies.build import build
-from studies.cli.options import add_root, open_ledger, root_option
+from studies.cli.options import add_root, open_ledger, print_json, root_option
 from studies.confirmation import trials_that_matter
 from studies.ledger import Ledger
 from studies.run import sync_study
@@ -54,7 +52,7 @@ def main(args: argparse.Namespace) -> int:
                 _sweep(ledger, trial, args)
     study = ledger.record()
     if args.json:
-        print(json.dumps([asdict(point) for trial in trials for point in points_of(study, trial.number)], indent=2))
+        print_json([point for trial in trials for point in points_of(study, trial.number)])
     else:
         _print(study, trials, Console())
         print(f"export:  nde-study export {study.name}{root_option(args.root)} --top knee --deploy cheapest -o knee")

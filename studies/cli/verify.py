@@ -5,7 +5,6 @@ changed, cut off, added or lost is refused. Nothing in the folder is run or unpi
 """
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ndecore.errors import InputError, NDEError
+from studies.cli.options import print_json
 from studies.models import Promise, exports_in, verify_model
 
 EXAMPLES = """  nde-study export quickstart --top knee -o knee && nde-study verify knee
@@ -32,8 +32,7 @@ def main(args: argparse.Namespace) -> int:
     found = {str(folder): verify_model(folder) for folder in exports_in(args.folder)}
     broken = [folder for folder, promises in found.items() if not all(each.is_kept for each in promises)]
     if args.json:
-        rows = {f: [asdict(each) | {"is_kept": each.is_kept} for each in promises] for f, promises in found.items()}
-        print(json.dumps(rows, indent=2))
+        print_json({f: [asdict(each) | {"is_kept": each.is_kept} for each in told] for f, told in found.items()})
     else:
         for folder, promises in found.items():
             _print(folder, promises, Console())

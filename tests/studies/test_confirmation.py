@@ -146,23 +146,19 @@ def test_a_study_that_is_being_run_is_not_confirmed(ledger, capsys):
 
 
 @pytest.mark.cluster
-def test_the_command_tells_means_with_intervals_and_publishes_them(at_home, tmp_path, capsys, threads_restored):
-    shutil.copytree(at_home.root, tmp_path / "nde-runs")
-    before = Ledger(tmp_path / "nde-runs" / "small").record()
-    moved = before.tracking_uri.replace(str(at_home.root), str(tmp_path / "nde-runs"))
-    with Ledger(tmp_path / "nde-runs" / "small").writing() as ledger:
-        ledger.moved(moved, before.experiment_id)
-    assert main(["confirm", "small", "--seeds", "2", "--root", str(tmp_path / "nde-runs")]) == 0
+def test_the_command_tells_means_with_intervals_and_publishes_them(small_copy, capsys, threads_restored):
+    args = ["confirm", "small", "--seeds", "2", "--root", str(small_copy)]
+    assert main(args) == 0
     out = capsys.readouterr().out
-    study = Ledger(tmp_path / "nde-runs" / "small").record()
+    study = Ledger(small_copy / "small").record()
     assert f"Confirmed front: {len(study.confirming)} trials, 2 new seeds each, on the test split." in out
     assert "◆ knee" in out
     assert " ± " in out
-    assert main(["confirm", "small", "--seeds", "2", "--json", "--root", str(tmp_path / "nde-runs")]) == 0
+    assert main([*args, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {row["trial"] for row in rows} == set(study.confirming)
     assert all(row["intervals"]["nfe"]["n"] == 2 for row in rows)
-    assert Ledger(tmp_path / "nde-runs" / "small").is_tracked
+    assert Ledger(small_copy / "small").is_tracked
 
 
 @pytest.mark.slow

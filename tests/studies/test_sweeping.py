@@ -1,19 +1,26 @@
 """A trained model solved by other methods and at other tolerances, and what becomes of that in a study."""
 
+import argparse
+import json
 import math
 from dataclasses import replace
 
 import pytest
 import torch
+from command_line import of_kind
 from test_search import made_ledger, measured
 
 from ndecore.errors import InputError
 from ndecore.evaluation import evaluate, reference_output, relative_difference
 from ndecore.training import TrainState, train
+from reports.deployments import points_of
+from reports.pareto import front
 from reports.records import Deployment, SweptPoint, TrialStatus
 from search_spaces.document import parse_document
 from search_spaces.problems import SpecError
+from studies.arguments import tolerances
 from studies.build import build, deployed
+from studies.cli import main
 from studies.ledger import Ledger
 from studies.search import propose
 from studies.spec import read_spec
@@ -142,3 +149,54 @@ def test_tolerances_are_written_as_decades_or_one_by_one(rtol):
 def test_tolerances_that_are_none_are_refused_with_their_place(text, message):
     with pytest.raises(SpecError, match=message):
         read_spec(parse_document(f"{HEAD}evaluate_tolerances: {text}\n", "made.yaml"))
+
+
+@pytest.mark.cluster
+def test_the_command_sweeps_the_front_and_the_baseline_once(small_copy, capsys, threads_restored):
+    args = ["sweep", "small", "--rtol", "1e-3..1e-1", "--solver", "tsit5,bosh3", "--root", str(small_copy)]
+    assert main(args) == 0
+    assert "--deploy cheapest" in capsys.readouterr().out
+    before = of_kind(small_copy / "small", "swept")
+    study = Ledger(small_copy / "small").record()
+    assert {event["number"] for event in before} >= {trial.number for trial in front(study)}
+    assert all(len(event["points"]) == 6 for event in before)
+    assert main([*args, "--json"]) == 0
+    points = json.loads(capsys.readouterr().out)
+    assert len(points) == 6 * len(before)
+    assert of_kind(small_copy / "small", "swept") == before
+    assert main([*args[:2], "--rtol", "1e-2,1e-4", "--trial", "0", "--root", str(small_copy)]) == 0
+    assert len(points_of(Ledger(small_copy / "small").record(), 0)) >= 6
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--trial", "2"], "--trial: got 2, allowed: the number of a trial that completed"),
+        (["--solver", "euler"], "solver: got 'euler', which has no error estimate"),
+        (["--solver", "x"], "unknown solver: got 'x'"),
+    ],
+)
+def test_a_sweep_of_what_is_not_there_is_refused(args, message, small_copy, capsys, threads_restored):
+    assert main(["sweep", "small", *args, "--root", str(small_copy)]) == 2
+    assert message in capsys.readouterr().err
+    assert not of_kind(small_copy / "small", "swept")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1e-8..1e-1", [1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1]),
+        ("2e-4..1e-2", [2e-4, 2e-3, 1e-2]),
+        ("1e-3", [1e-3]),
+        ("1e-3,0.5,1e-3", [1e-3, 0.5]),
+    ],
+)
+def test_tolerances_on_the_command_line(text, expected):
+    assert list(tolerances(text)) == expected
+
+
+@pytest.mark.parametrize("text", ["", "1e-1..1e-8", "0..1", "-1", "1e-3,", "nan", "a..b", "1..2..3", "inf"])
+def test_tolerances_on_the_command_line_that_are_none_are_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="allowed: numbers > 0 with commas"):
+        tolerances(text)
