@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -310,6 +312,12 @@ def test_a_registered_knee_bears_its_alias(small_copy, tmp_path, capsys):
     assert np.array_equal(served, predict(plan, trained_model(plan, folder / WEIGHTS), inputs).numpy())
 
 
+def kill_group(server):
+    with suppress(ProcessLookupError):  # it ended by itself, and the test has failed
+        os.killpg(server.pid, signal.SIGTERM)
+    server.wait(60)
+
+
 @pytest.mark.slow
 def test_mlflow_serves_an_export_over_http(exported, port, tmp_path):
     command = ["models", "serve", "-m", str(exported / MODEL), "--env-manager", "local"]
@@ -317,7 +325,7 @@ def test_mlflow_serves_an_export_over_http(exported, port, tmp_path):
         server = subprocess.Popen(
             [sys.executable, "-m", "mlflow", *command, "--host", "127.0.0.1", "--port", str(port)],
             cwd=tmp_path,
-            env=environment(PYTHONPATH=os.getcwd()),
+            env=environment(PYTHONPATH=os.getcwd(), PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}"),
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -336,6 +344,5 @@ def test_mlflow_serves_an_export_over_http(exported, port, tmp_path):
         assert served.shape == expected.shape
         assert (served - expected).abs().max() <= 1e-6
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(60)
+        kill_group(server)
     assert all(each.is_kept for each in verify_model(exported))  # a server leaves nothing behind
