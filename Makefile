@@ -12,7 +12,7 @@ help:
 
 quickstart: .venv/.studies
 	$(BIN)/nde-study run quickstart
-	$(BIN)/nde-study export quickstart --top knee -o node.yaml
+	$(BIN)/nde-study export quickstart --top knee -o node.yaml --overwrite
 	@cat node.yaml
 	@echo "next: $(BIN)/nde-study ui quickstart, or $(BIN)/nde-study train node.yaml"
 

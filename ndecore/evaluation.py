@@ -3,7 +3,7 @@
 import copy
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +15,7 @@ from ndecore.errors import SolveFailed
 from ndecore.integrate import SolveSettings, Tape
 from ndecore.models.base import SolveRequest, SolvingModel
 from ndecore.solvers.tsit5 import Tsit5
+from ndecore.tasks.base import Task
 
 _REFERENCE_TOLERANCE = 1e-9  # of the float64 solve that the solver gap is measured against
 _REFERENCE_STEPS = 4096  # at least: a tolerance 10^5 times tighter takes ten times the steps at order 5
@@ -33,6 +34,19 @@ class Evaluation:
     accepted: float
     rejected: float
     predict_s: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a trained model does on a split: the fields of an `EpochRecord` that are of held-out data."""
+
+    scores: Mapping[str, float]
+    score_gaps: Mapping[str, float]
+    nfe: float
+    accepted: float
+    rejected: float
+    predict_s: float
+    solver_gap: float
 
 
 class Stopwatch:
@@ -77,6 +91,48 @@ def evaluate(model: SolvingModel, split: Split, settings: SolveSettings, batch_s
         accepted=statistics.fmean(s.n_accepted for s in stats),
         rejected=statistics.fmean(s.n_rejected for s in stats),
         predict_s=statistics.median(seconds),
+    )
+
+
+def measure(
+    task: Task,
+    model: SolvingModel,
+    split: Split,
+    settings: SolveSettings,
+    batch_size: int,
+    *,
+    reference: Tensor | None = None,
+    repeats: int = 1,
+    clock: Clock = time.perf_counter,
+) -> Measurement:
+    """Everything that is measured of a trained model on a split.
+
+    Args:
+        task: whose scores.
+        model: trained.
+        split: on the model's device.
+        settings: how to solve.
+        batch_size: examples per solve.
+        reference: what a tight solve of the same weights puts out; made here unless given.
+        repeats: how often to predict; the seconds are the median, and the first time warms up if there are more.
+        clock: seconds from an arbitrary origin.
+
+    Raises:
+        SolveFailed: a solve ended early.
+    """
+    found = [evaluate(model, split, settings, batch_size, clock) for _ in range(repeats)]
+    output, timed = found[0].output, found[1:] or found
+    if reference is None:
+        reference = reference_output(model, split, settings, batch_size)
+    scores, tight = task.scores(output, split.targets), task.scores(reference, split.targets)
+    return Measurement(
+        scores=scores,
+        score_gaps={name: scores[name] - value for name, value in tight.items()},
+        nfe=found[0].nfe,
+        accepted=found[0].accepted,
+        rejected=found[0].rejected,
+        predict_s=statistics.median(each.predict_s for each in timed),
+        solver_gap=relative_difference(output, reference),
     )
 
 

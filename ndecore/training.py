@@ -101,7 +101,7 @@ def train(plan: TrainPlan, state: TrainState | None = None, clock: Clock = time.
     torch.set_num_threads(plan.threads)
     state = state or TrainState(plan)
     splits = plan.task.splits()
-    train_split, held_out = _on_device(splits.train, plan.device), _on_device(splits.validation, plan.device)
+    train_split, held_out = splits.train.to(plan.device), splits.validation.to(plan.device)
     if state.epoch < plan.hyperparameters.epochs:
         _warm_up(plan, state, train_split)
     while state.epoch < plan.hyperparameters.epochs:
@@ -121,10 +121,6 @@ class _TrainStep:
     n_evaluations: int
     n_accepted: int
     n_rejected: int
-
-
-def _on_device(split: Split, device: str) -> Split:
-    return Split(split.inputs.to(device), split.targets.to(device))
 
 
 def _optimizer(model: SolvingModel, hyper: Hyperparameters) -> torch.optim.Optimizer:

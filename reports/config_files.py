@@ -5,6 +5,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import yaml
 
 from ndecore.errors import InputError
 from reports.export import ExportedConfig
+from reports.records import Deployment
 
-_SUFFIXES = (".yaml", ".yml")
+SUFFIXES = (".yaml", ".yml")
 _KEYS = tuple(field.name for field in fields(ExportedConfig))
+_NEW_KEYS = ("tolerances", "confirmed", "deployment")  # files of earlier versions lack them
 _TEXTS = ("study", "label", "role", "task")
 
 # YAML 1.1 takes 1e-6, which people write, for a text: read as a float, and texts that look so are written in quotes.
@@ -66,44 +69,32 @@ def config_file_name(config: ExportedConfig) -> str:
     return f"trial-{config.trial:04d}.yaml"
 
 
-def write_yaml(path: Path, configs: Sequence[ExportedConfig]) -> tuple[Path, ...]:
-    """Write the configs: into one file if the path ends in .yaml or .yml, else one file each in that
-    directory.
-
-    Each file is written beside its place and moved there when complete; one that was there is replaced.
+def write_yaml(path: Path, configs: Sequence[ExportedConfig]) -> None:
+    """Write the configs into one file, beside its place and moved there when complete; one that was there is
+    replaced.
 
     Args:
-        path: of the file or the directory; missing parents are made.
+        path: of the file; missing parents are made.
         configs: one or more.
-
-    Returns:
-        The files written.
 
     Raises:
         InputError: no configs, or the path cannot be written.
     """
     if not configs:
         raise InputError(f"{path}: got no configs to write; allowed is one or more.")
-    if path.suffix in _SUFFIXES:
-        texts = {path: to_yaml(configs, path.name)}
-    else:
-        names = {config_file_name(config): config for config in configs}
-        texts = {path / name: to_yaml((config,), name) for name, config in names.items()}
     try:
-        for place, text in texts.items():
-            _replace(place, text)
+        _replace(path, to_yaml(configs, path.name))
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}.") from error
-    return tuple(texts)
 
 
 def read_yaml(path: Path) -> tuple[ExportedConfig, ...]:
-    """The inverse of `write_yaml`, for a file or a directory.
+    """The inverse of `write_yaml`, for a file or all those in a directory.
 
     Raises:
         InputError: one line that names file, document and key, what was got and what is allowed.
     """
-    files = sorted(p for p in path.iterdir() if p.suffix in _SUFFIXES) if path.is_dir() else [path]
+    files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES) if path.is_dir() else [path]
     configs = tuple(config for file in files for config in _read_file(file))
     if not configs:
         raise InputError(f"{path}: got no config; allowed is what `nde-study export` writes.")
@@ -143,23 +134,36 @@ def _config(place: str, document: Any) -> ExportedConfig:
     for key in document:
         _require(key in _KEYS, place, "key", key, f"only {', '.join(_KEYS)}")
     for key in _KEYS:
-        _require(key in document, place, key, "nothing", "every key that `nde-study export` writes")
+        _require(key in document or key in _NEW_KEYS, place, key, "nothing", "every key that `nde-study export` writes")
     for key in _TEXTS:
         _require(isinstance(document[key], str), place, key, document[key], "a text")
     number = document["trial"]
     is_count = isinstance(number, int) and not isinstance(number, bool) and number >= 0
     _require(is_count, place, "trial", number, "an integer, 0 or more")
-    for key in ("config", "expected", "versions"):
-        value = document[key]
+    for key in ("config", "expected", "versions", "tolerances", "confirmed"):
+        value = document.get(key, {})
         is_flat = isinstance(value, dict) and all(isinstance(name, str) for name in value)
         _require(is_flat, place, key, value, "a mapping of names")
     for name, value in document["config"].items():
         _require(not isinstance(value, dict), place, f"config.{name}", value, "a plain value or a list of them")
-    for name, value in document["expected"].items():
-        _require(_is_number(value), place, f"expected.{name}", value, "a number, as 1.0e-06")
+    for key in ("expected", "tolerances", "confirmed"):
+        for name, value in document.get(key, {}).items():
+            _require(_is_number(value), place, f"{key}.{name}", value, "a number, as 1.0e-06")
     for name, value in document["versions"].items():
         _require(isinstance(value, str), place, f"versions.{name}", value, "a text in quotes")
-    return ExportedConfig(**document)
+    return ExportedConfig(**document | {"deployment": _deployment(place, document.get("deployment"))})
+
+
+def _deployment(place: str, value: Any) -> Deployment | None:
+    if value is None:
+        return None
+    is_whole = isinstance(value, dict) and sorted(value) == sorted(field.name for field in fields(Deployment))
+    _require(is_whole, place, "deployment", value, "null, or a mapping of solver, rtol and atol")
+    _require(isinstance(value["solver"], str), place, "deployment.solver", value["solver"], "a text")
+    for name in ("rtol", "atol"):
+        is_positive = _is_number(value[name]) and 0.0 < value[name] < inf
+        _require(is_positive, place, f"deployment.{name}", value[name], "a finite number > 0")
+    return Deployment(**value)
 
 
 def _is_number(value: Any) -> bool:

@@ -1,14 +1,21 @@
-"""Pareto-optimal configs out: which of a front, as what, and as YAML that trains again."""
+"""Pareto-optimal configs out: which of a front, as what, and what to expect of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import isclose
 from typing import Any
 
 from ndecore.errors import InputError
-from ndecore.metrics import METRICS
+from ndecore.metrics import COSTS, METRICS, EpochRecord, Metric
+from reports.confirmed import confirmed_seeds, confirmed_study, published_study
+from reports.deployments import cheapest_point, deployed_trial, points_of
 from reports.pareto import best as best_trial
 from reports.pareto import cheapest, knee_trial, non_empty_front
-from reports.records import StudyRecord, TrialRecord, metric_named
+from reports.records import Deployment, StudyRecord, TrialRecord, metric_named
+
+CHEAPEST = "cheapest"  # of the ways to solve a trained model that were swept
+_SCORE_SLACK = 0.01  # of its value: what rounding elsewhere may change
+_WORK_SLACK = 0.05  # as for a score; training magnifies rounding
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,9 @@ class ExportedConfig:
     config: Mapping[str, Any]  # complete and flat
     expected: Mapping[str, float]  # the last epoch's objectives, in their units, and solver_gap, dimensionless
     versions: Mapping[str, str]  # package -> version that ran the trial
+    tolerances: Mapping[str, float] = field(default_factory=dict)  # of `expected`, by how much it may be missed
+    confirmed: Mapping[str, float] = field(default_factory=dict)  # means over new `seeds` on the test split
+    deployment: Deployment | None = None  # how it is solved once it is trained, and was where `expected` was measured
 
 
 def choose(
@@ -31,35 +41,81 @@ def choose(
     top: str | None = None,
     best: str | None = None,
     min_accuracy: float | None = None,
+    max_nfe: float | None = None,
     all: bool = False,
+    deploy: str | None = None,
 ) -> tuple[ExportedConfig, ...]:
     """Configs from the front of a study by at most one rule; the knee unless told otherwise.
+
+    Where a study has a confirmation, the rule is applied to the confirmed front, and the role says so.
 
     Args:
         study: with at least one member on its front.
         top: "knee".
         best: name of a metric: the member that is best in it.
-        min_accuracy: in [0, 1]: the member with the fewest held-out NFE among those with at least this
-        accuracy. all: every member, as the front is sorted.
+        min_accuracy: in [0, 1]: the member with the fewest held-out NFE among those with at least this accuracy.
+        max_nfe: the member with the best score among those with at most so many NFE; the score is the first
+            objective that is one of the task's.
+        all: every member, as the front is sorted.
+        deploy: how to solve what was trained: "cheapest" of what was swept and is within the study's bounds, or one
+            of it, as "bosh3:1e-2"; as it was measured in the study if None.
 
     Raises:
-        InputError: more than one rule, an unknown one, an empty front, or no member with such an accuracy.
+        InputError: more than one rule, an unknown one, an empty front, no member within the bound, or nothing swept.
     """
-    rules = {"top": top, "best": best, "min_accuracy": min_accuracy, "all": all or None}
+    rules = {"top": top, "best": best, "min_accuracy": min_accuracy, "max_nfe": max_nfe, "all": all or None}
     given = [name for name, value in rules.items() if value is not None]
     if len(given) > 1:
         raise InputError(f"export: got {' and '.join(given)}; allowed is one of {', '.join(rules)}.")
     if top not in (None, "knee"):
         raise InputError(f"export: top: got {top!r}; allowed is 'knee'.")
-    members = non_empty_front(study)
+    published = published_study(study)
+    members, role = non_empty_front(published), "knee"
     if all:
-        return tuple(_exported(study, trial, "front") for trial in members)
-    if best is not None:
-        return (_exported(study, best_trial(study, metric_named(best)), f"best {best}"),)
-    if min_accuracy is not None:
-        trial = cheapest(members, METRICS["nfe"], {"accuracy": min_accuracy})
-        return (_exported(study, trial, f"least nfe with accuracy >= {min_accuracy:g}"),)
-    return (_exported(study, knee_trial(study), "knee"),)
+        role = "front"
+    elif best is not None:
+        members, role = (best_trial(published, metric_named(best)),), f"best {best}"
+    elif min_accuracy is not None:
+        members = (cheapest(members, METRICS["nfe"], {"accuracy": min_accuracy}),)
+        role = f"least nfe with accuracy >= {min_accuracy:g}"
+    elif max_nfe is not None:
+        score = _score(study)
+        members, role = (cheapest(members, score, {"nfe": max_nfe}),), f"best {score.name} with nfe <= {max_nfe:g}"
+    else:
+        members = (knee_trial(published),)
+    role += " of the confirmed front" if published is not study else ""
+    searched = {trial.number: trial for trial in study.trials}
+    return tuple(_exported(study, _deployed(study, searched[each.number], deploy), role) for each in members)
+
+
+def _score(study: StudyRecord) -> Metric:
+    found = next((metric for metric in study.objectives if metric.name not in COSTS), None)
+    if found is None:
+        raise InputError("export: max_nfe: got a bound; allowed is one where an objective is a score of the task.")
+    return found
+
+
+def _deployed(study: StudyRecord, trial: TrialRecord, deploy: str | None) -> TrialRecord:
+    if deploy is None:
+        return trial
+    points = points_of(study, trial.number)
+    if deploy == CHEAPEST:
+        point = cheapest_point(trial, points, study.max_solver_gap, study.thresholds)
+    else:
+        solver, _, rtol = deploy.partition(":")
+        point = next((p for p in points if p.scores and p.deployment.solver == solver and _is_number(rtol, p)), None)
+    if point is None:
+        known = ", ".join(f"{p.deployment.solver}:{p.deployment.rtol:g}" for p in points if p.scores)
+        allowed = f"{CHEAPEST}, if one is within the study's bounds, or of trial {trial.number}: {known or 'nothing'}"
+        raise InputError(f"--deploy: got {deploy}, allowed: {allowed}; `nde-study sweep {study.name}` measures more")
+    return deployed_trial(trial, point)
+
+
+def _is_number(text: str, point: Any) -> bool:
+    try:
+        return isclose(float(text), point.deployment.rtol, rel_tol=1e-6)
+    except ValueError:
+        return False
 
 
 def _exported(study: StudyRecord, trial: TrialRecord, role: str) -> ExportedConfig:
@@ -74,4 +130,26 @@ def _exported(study: StudyRecord, trial: TrialRecord, role: str) -> ExportedConf
         config=dict(trial.config),
         expected=last.objectives() | gap,
         versions=dict(study.versions or {}),
+        tolerances=_tolerances(study, last),
+        confirmed=_confirmed(study, trial.number),
+        deployment=trial.deployment,
     )
+
+
+def _tolerances(study: StudyRecord, last: EpochRecord) -> dict[str, float]:
+    """What other hardware may change: a score a little, NFE by a step, the solver gap up to the study's bound.
+
+    Seconds are not promised.
+    """
+    found = {name: _SCORE_SLACK * abs(value) for name, value in last.scores.items()}
+    found["nfe"] = last.nfe / max(1.0, last.accepted + last.rejected)
+    found["train_work"] = _WORK_SLACK * last.train_work
+    if last.solver_gap is not None:
+        found["solver_gap"] = max(study.max_solver_gap - last.solver_gap, last.solver_gap / 2)
+    return found
+
+
+def _confirmed(study: StudyRecord, number: int) -> dict[str, float]:
+    confirmed = confirmed_study(study)
+    trial = next((t for t in confirmed.trials if t.number == number and t.epochs), None) if confirmed else None
+    return {"seeds": len(confirmed_seeds(study))} | trial.epochs[0].objectives() if trial else {}

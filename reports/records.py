@@ -176,6 +176,11 @@ class SweptPoint:
     reason: str = ""  # one sentence where the solve ended early
 
 
+def swept_point(data: Mapping[str, Any]) -> SweptPoint:
+    """The inverse of `asdict`."""
+    return SweptPoint(**dict(data) | {"deployment": Deployment(**data["deployment"])})
+
+
 @dataclass(frozen=True)
 class StudyRecord:
     """A study as its reports see it."""

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from ndecore.metrics import METRICS
 from reports.confirmed import confirmed_study, front_sentence, published_study
-from reports.confirmed_tables import confirmed_table, swept_table
 from reports.figures.confirmed import confirmed_figure, sweep_figure
 from reports.figures.curves import growth_figure, learning_figure
 from reports.figures.front import front_figure
@@ -17,6 +16,7 @@ from reports.figures.timeline import timeline_figure
 from reports.importance import LEAST_TRIALS, Importance, importances
 from reports.pareto import front, knee_trial
 from reports.records import StudyRecord
+from reports.report_confirmed import confirmed_report_table, swept_table
 from reports.report_tables import apart_table, importance_table, machines_table, solver_table
 from reports.solver_profile import SolverProfile
 from reports.table_formats import Table
@@ -90,9 +90,9 @@ def headline(study: StudyRecord) -> tuple[tuple[str, str, str], ...]:
 def _confirmed(study: StudyRecord) -> tuple[Section, ...]:
     if confirmed_study(study) is None:
         return ()
-    table = confirmed_table(study)
+    table = confirmed_report_table(study)
     text = (
-        f"{front_sentence(study)} {table.caption} P(non-dominated) is how sure a place on the front is: the share of "
+        f"{front_sentence(study)} {table.caption.partition(': ')[2].capitalize()} P(non-dominated) is how sure a place on the front is: the share of "
         "resampled seeds in which the trial is feasible and nothing is better in everything."
     )
     return (Section("confirmed", "The confirmed front", text, lambda: confirmed_figure(study), 440, (table,)),)

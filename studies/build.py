@@ -15,6 +15,8 @@ from ndecore.regularizers.weighted import Weighted
 from ndecore.solvers import SOLVERS
 from ndecore.tasks import TASKS
 from ndecore.training import TrainPlan
+from reports.export import ExportedConfig
+from reports.records import Deployment
 from search_spaces.parameters import NOTHING, find_parameter, own_parameters, summands
 from search_spaces.problems import shown
 
@@ -55,6 +57,35 @@ def build(task_name: str, config: Mapping[str, Any], device: str = "cpu") -> Tra
         threads=chosen["threads"],
         device=device,
     )
+
+
+def deployed(settings: SolveSettings, deployment: Deployment) -> SolveSettings:
+    """How a model that was trained with `settings` is solved in another way, by a method of ours.
+
+    The controller stays if it adapts the step. No gradient is asked for, so the adjoint is the plain one.
+
+    Raises:
+        InputError: the solver is not known, or has no error estimate: then it has no tolerance.
+    """
+    solver = SOLVERS[deployment.solver]()
+    if solver.error_order is None:
+        adaptive = ", ".join(name for name in SOLVERS if SOLVERS[name]().error_order is not None)
+        raise InputError(f"solver: got {deployment.solver!r}, which has no error estimate, allowed: {adaptive}")
+    controller = settings.controller if settings.controller.needs_error else CONTROLLERS[_DEFAULTS["controller"]]()
+    return SolveSettings(
+        solver,
+        controller,
+        ADJOINTS[_DEFAULTS["adjoint"]](),
+        rtol=deployment.rtol,
+        atol=deployment.atol,
+        max_steps=settings.max_steps,
+    )
+
+
+def build_exported(exported: ExportedConfig, device: str = "cpu") -> TrainPlan:
+    """The plan of an exported config, with the settings by which its model is solved once it is trained."""
+    plan = build(exported.task, exported.config, device)
+    return replace(plan, settings=deployed(plan.settings, exported.deployment)) if exported.deployment else plan
 
 
 def complete(task_name: str, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ndecore.metrics import EpochRecord
-from reports.records import Cause, Confirmation, Deployment, SweptPoint, TrialRecord, TrialStatus
+from reports.records import Cause, Confirmation, Deployment, SweptPoint, TrialRecord, TrialStatus, swept_point
 
 OPEN = (TrialStatus.RUNNING, TrialStatus.INTERRUPTED)
 _AFTERWARDS = ("confirming", "confirmed", "swept")  # kinds of events that take no time of the study
@@ -173,6 +173,5 @@ class History:
 
     def _swept(self, number: int, event: Mapping[str, Any]) -> None:
         """A trained model was solved in other ways; a point measured again replaces the one before."""
-        for data in event.get("points", ()):
-            deployment = Deployment(**data["deployment"])
-            self.swept[number, deployment] = SweptPoint(**data | {"deployment": deployment})
+        for point in map(swept_point, event.get("points", ())):
+            self.swept[number, point.deployment] = point

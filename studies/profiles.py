@@ -2,15 +2,15 @@
 
 import torch
 
-from ndecore.errors import SolveFailed
+from ndecore.errors import InputError, SolveFailed
 from ndecore.models.base import SolveRequest
-from ndecore.training import TrainState
 from reports.pareto import front, knee_trial
 from reports.records import TrialRecord
 from reports.solver_profile import SolverProfile
 from reports.tables import BASELINE, baseline_trial
 from studies.build import build
 from studies.ledger import Ledger
+from studies.weights import trained_model
 
 
 def solver_profiles(ledger: Ledger) -> tuple[SolverProfile, ...]:
@@ -25,18 +25,16 @@ def solver_profiles(ledger: Ledger) -> tuple[SolverProfile, ...]:
 
 
 def _profile(ledger: Ledger, trial: TrialRecord, role: str) -> SolverProfile | None:
-    """None without weights, for a solver that is a closed box, and where the solve fails on this machine alone."""
+    """None without weights, where they cannot be read, or where the solve fails or is a closed box."""
     path = ledger.weights_path(trial.number)
     if not path.exists():
         return None
     plan = build(ledger.spec.task, trial.config)
-    model = TrainState(plan).model
-    model.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
     batch = plan.task.splits().validation.inputs[: plan.hyperparameters.eval_batch_size]
     try:
         with torch.no_grad():
-            solution = model(batch, SolveRequest(plan.settings)).solution
-    except SolveFailed:
+            solution = trained_model(plan, path)(batch, SolveRequest(plan.settings)).solution
+    except (InputError, SolveFailed):
         return None
     records, stats = solution.records, solution.stats
     if not len(records.t):

@@ -10,7 +10,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from ndecore.metrics import EpochRecord
-from reports.records import Cause, StudyRecord, TrialStatus
+from reports.records import Cause, StudyRecord, TrialStatus, swept_point
 from studies.ending import Ending
 from studies.events import LedgerUnwritable
 from studies.ledger import Ledger
@@ -59,7 +59,8 @@ class Recorder(tune.Callback):
         if "placement" in result:
             self._ledger.placed(number, result["placement"])
         if "record" in result:
-            self._ledger.epoch(number, EpochRecord(**result["record"]), result["checkpoint"], worker_s)
+            points = list(map(swept_point, result["points"]))
+            self._ledger.epoch(number, EpochRecord(**result["record"]), result["checkpoint"], worker_s, points)
             worker_s = 0.0
         if status is TrialStatus.INTERRUPTED:
             self._ledger.interrupted(number, result["reason"], worker_s=worker_s)

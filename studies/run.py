@@ -31,6 +31,7 @@ from studies.search import LedgerSearcher
 from studies.secret import redacted, without_password
 from studies.spec import StudySpec
 from studies.stopping import BUG
+from studies.sweeping import deployments
 from studies.tracking import Tracker
 from studies.trainable import TrialTrainable
 
@@ -153,6 +154,9 @@ def _check_runnable(spec: StudySpec) -> None:
                 raise InputError(f"{key}: {got}, allowed: {', '.join(measured)}")
     for start in spec.start:
         build(spec.task, start.config)
+    evaluate = spec.evaluate_tolerances
+    if evaluate:
+        deployments(build(spec.task, {}), evaluate.solver, evaluate.rtol)
 
 
 def _check_same(spec: StudySpec, ledger: Ledger) -> None:

@@ -115,6 +115,7 @@ class LedgerSearcher(Searcher):
             "checkpoint_every": self._ledger.spec.checkpoint_every,
             "timeout_s": None if timeout is None else max(timeout - attempt.worker_s, 0.0),
             "timeout_of_s": timeout,
+            "evaluate": self._ledger.spec.evaluate_tolerances and self._ledger.spec.evaluate_tolerances.model_dump(),
             "gpu": max(1.0, gpu) if attempt.alone and gpu else gpu,
         }
 

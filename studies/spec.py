@@ -26,7 +26,7 @@ from search_spaces.shipped import YAML_SUFFIXES, read_space_reference
 from search_spaces.space import Space
 from search_spaces.start import StartConfig, read_start
 from studies.grid import grid_size
-from studies.limits import Resources, StopRules
+from studies.limits import EvaluateTolerances, Resources, StopRules
 from studies.secret import without_password
 from studies.thresholds import SOLVER_GAP, THRESHOLDS_ALLOWED, read_thresholds
 
@@ -62,7 +62,11 @@ def _bounds(texts: tuple[str, ...]) -> tuple[str, ...]:
 _Objective = Annotated[str, _name_of("objectives")]
 
 
-_NESTED: Mapping[str, type[BaseModel]] = {"stop": StopRules, "resources": Resources}
+_NESTED: Mapping[str, type[BaseModel]] = {
+    "stop": StopRules,
+    "resources": Resources,
+    "evaluate_tolerances": EvaluateTolerances,
+}
 
 
 class StudySpec(BaseModel):
@@ -95,6 +99,9 @@ class StudySpec(BaseModel):
     )
     timeout_s: float | None = Field(
         default=None, gt=0, allow_inf_nan=False, description="a finite number > 0, seconds of training of one trial"
+    )
+    evaluate_tolerances: EvaluateTolerances | None = Field(
+        default=None, description="a mapping of solver and rtol to lists, solved once more at the end of each trial"
     )
     checkpoint_every: int = Field(default=1, ge=1, description="a whole number >= 1, epochs")
     grid_points: int = Field(default=3, ge=2, description="a whole number >= 2, values of each range")
@@ -154,6 +161,9 @@ class StudySpec(BaseModel):
             "fixed": dict(self.fixed),
             "start_from": [({"label": s.label} if s.label else {}) | dict(s.config) for s in self.start],
         }
+        evaluate = self.evaluate_tolerances
+        if evaluate is not None:
+            search["evaluate_tolerances"] = {"solver": list(evaluate.solver), "rtol": list(evaluate.rtol)}
         return data | search
 
     def to_yaml(self) -> str:

@@ -12,17 +12,16 @@ import ray
 import torch
 from ray import tune
 
-from ndecore.errors import SolveFailed, TrainingDiverged
 from ndecore.metrics import EpochRecord
-from ndecore.status import Status
 from ndecore.training import TrainState, train
 from reports.records import Cause, TrialStatus
 from studies.build import build
 from studies.calibration import calibrate
 from studies.deadline import TimedOut, deadline
+from studies.divergence import DIVERGING, divergence
+from studies.sweeping import deployments, swept_points
 from studies.trial_files import WEIGHTS, checkpoint_name, write_whole
 
-_CAUSES = {Status.STEP_UNDERFLOW: Cause.STEP_UNDERFLOW, Status.MAX_STEPS: Cause.STEP_LIMIT}
 _KEPT = 2  # checkpoints of an attempt: the last may be of an epoch that the driver never heard of
 _calibrations: dict[tuple[int, str], float] = {}  # of this process, s
 
@@ -31,7 +30,8 @@ class TrialTrainable(tune.Trainable):
     """Trains one flat config. A worker process is reused for the next: importing torch again would cost seconds.
 
     The Ray config holds `number`, `task`, `config` (the flat one), `folder` (of this attempt: all files go there),
-    `checkpoint` (to go on from, or None), `checkpoint_every` (epochs), `timeout_s` (left, or None), `gpu` (share).
+    `checkpoint` (to go on from, or None), `checkpoint_every` (epochs), `timeout_s` (left, or None), `gpu` (share),
+    `evaluate` (the solvers and tolerances of `evaluate_tolerances`, or None).
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -61,26 +61,30 @@ class TrialTrainable(tune.Trainable):
         try:
             with deadline(None if limit is None else limit - self._spent_s):
                 record = next(self._records or self._begin())
+                points = self._swept() if record.solver_gap is not None and self._trial["evaluate"] else []
                 if limit is not None and self._spent_s > limit:
                     raise TimedOut
-        except (SolveFailed, TrainingDiverged) as error:
-            return _diverged(str(error), _cause(error))
-        except TimedOut:
-            remedy = "raise the study's timeout_s, or loosen the tolerances"
-            return _diverged(f"timeout: trained for {self._trial['timeout_of_s']:g} s; {remedy}", Cause.TIMEOUT)
-        except (MemoryError, torch.OutOfMemoryError) as error:
-            self._drop()
-            return _diverged(f"out of memory: {_first_line(error)}", Cause.MEMORY)
-        return self._save(record)
+        except DIVERGING as error:
+            found = divergence(error, self._trial["timeout_of_s"])
+            if found.cause is Cause.MEMORY:
+                self._drop()
+            return {"status": TrialStatus.DIVERGED.value, "reason": found.reason, "cause": found.cause.value}
+        return {"points": points} | self._save(record)
 
     def _begin(self) -> Iterator[EpochRecord]:
-        plan = build(self._trial["task"], self._trial["config"], self._device)
+        self._plan = plan = build(self._trial["task"], self._trial["config"], self._device)
         self._state = TrainState(plan)
         if self._trial["checkpoint"]:
             saved = torch.load(self._trial["checkpoint"], weights_only=True, map_location=self._device)
             self._state.load_state_dict(saved)
         self._records = train(plan, self._state)
         return self._records
+
+    def _swept(self) -> list[dict[str, Any]]:
+        """The trained model solved in other ways, at the cost of an evaluation each."""
+        assert self._state is not None
+        wanted = deployments(self._plan, self._trial["evaluate"]["solver"], self._trial["evaluate"]["rtol"])
+        return list(map(asdict, swept_points(self._plan, self._state.model, self._trial["number"], wanted)))
 
     @property
     def _device(self) -> str:
@@ -121,19 +125,6 @@ class TrialTrainable(tune.Trainable):
         self._records = self._state = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def _diverged(reason: str, cause: Cause) -> dict[str, Any]:
-    return {"status": TrialStatus.DIVERGED.value, "reason": reason, "cause": cause.value}
-
-
-def _cause(error: Exception) -> Cause:
-    ending = str(error)
-    return next((cause for status, cause in _CAUSES.items() if status.name in ending), Cause.NOT_FINITE)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__
 
 
 def _bytes(state: dict[str, Any]) -> bytes:

@@ -62,7 +62,16 @@ DOORS = {
         "studies.cluster",
         "studies.benchmarks.faults",
     },
-    "mlflow": {"studies.experiment", "studies.tracking", "reports.load", "reports.publish"},
+    "mlflow": {
+        "studies.experiment",
+        "studies.tracking",
+        "studies.serving",
+        "studies.served_model",
+        "studies.registry",
+        "reports.load",
+        "reports.publish",
+    },
+    "safetensors": {"studies.weights"},
     "plotly": {"reports.figures"},
     "jinja2": {"reports.report_files"},
     "sklearn.ensemble": {"reports.importance"},
@@ -86,6 +95,7 @@ DYNAMIC_IMPORTS = {
     "studies.cli",
     "studies.cli.bench",
     "studies.cli.completion",
+    "studies.cli.export",
     "studies.cli.options",
 }
 

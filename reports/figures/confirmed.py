@@ -7,30 +7,23 @@ import plotly.graph_objects as go
 from plotly.colors import qualitative
 
 from ndecore.metrics import METRICS, Metric
-from reports.confirmed import confirmed_study
-from reports.confirmed_tables import seed_interval
+from reports.confirmed_table import ConfirmedRow, confirmed_rows
 from reports.deployments import points_of
-from reports.figures.style import ACCENT, AXIS, BASELINE, KNEE, axis_title, lay_out, name_of
-from reports.records import StudyRecord, SweptPoint, TrialRecord, TrialStatus
-from reports.standing import Standing, standings
+from reports.figures.style import ACCENT, AXIS, BASELINE, KNEE, axis_title, lay_out
+from reports.records import StudyRecord, SweptPoint
 from reports.statistics import Interval
 from reports.wording import title, title_with_unit
 
-_COLORS = {Standing.KNEE: KNEE, Standing.FRONT: ACCENT}
 _DASHES = ("solid", "dash", "dot", "dashdot")
 
 
 def confirmed_figure(study: StudyRecord) -> go.Figure | None:
     """Means over seeds of the first two objectives, with intervals; None where nothing is confirmed."""
-    confirmed = confirmed_study(study)
-    if confirmed is None or len(study.objectives) < 2:
+    rows = [row for row in confirmed_rows(study) if row.intervals]
+    if not rows or len(study.objectives) < 2:
         return None
     y, x = study.objectives[:2]
-    figure, places = go.Figure(), standings(confirmed)
-    for trial in confirmed.trials:
-        if trial.status is TrialStatus.COMPLETE:
-            color = _COLORS.get(places[trial.number], BASELINE)
-            figure.add_trace(_point(study, trial, (x, y), color, places[trial.number]))
+    figure = go.Figure([_point(row, x, y) for row in rows])
     figure.update_xaxes(title=axis_title(title_with_unit(x)), **AXIS)
     own = {"tickformat": ".1~%"} if y.name == "accuracy" else {}
     figure.update_yaxes(title=axis_title(title_with_unit(y).replace("validation", "test")), **AXIS, **own)
@@ -38,16 +31,15 @@ def confirmed_figure(study: StudyRecord) -> go.Figure | None:
     return figure
 
 
-def _point(
-    study: StudyRecord, trial: TrialRecord, axes: tuple[Metric, Metric], color: str, place: Standing
-) -> go.Scatter:
-    x, y = (seed_interval(study, trial.number, metric) for metric in axes)
-    name = name_of(trial) + (" (knee)" if place is Standing.KNEE else "")
+def _point(row: ConfirmedRow, x: Metric, y: Metric) -> go.Scatter:
+    color = KNEE if row.is_knee else ACCENT if row.is_on_front else BASELINE
+    name = f"trial {row.trial}" + (f" · {row.label}" if row.label else "") + " (knee)" * row.is_knee
+    at_x, at_y = row.intervals[x.name], row.intervals[y.name]
     return go.Scatter(
-        x=[x.mean],
-        y=[y.mean],
-        error_x=_error(x, color),
-        error_y=_error(y, color),
+        x=[at_x.mean],
+        y=[at_y.mean],
+        error_x=_error(at_x, color),
+        error_y=_error(at_y, color),
         mode="markers+text",
         text=[escape(name)],
         textposition="top right",

@@ -1,9 +1,15 @@
 """Options and look-ups that several subcommands share."""
 
 import argparse
+import json
+import math
 import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from ndecore.errors import InputError
 from reports.records import StudyRecord
@@ -32,6 +38,34 @@ def add_tracking_uri(parser: argparse.ArgumentParser) -> None:
         metavar="URI",
         help=f"MLflow server or store (default: ${_URI_VARIABLE}, or an SQLite file in the root folder)",
     )
+
+
+def open_ledger(name: str, root: Path) -> Ledger:
+    """The ledger of a study that was run here; raise `InputError` if there is none."""
+    if name not in study_names(root):
+        known = ", ".join(study_names(root)) or "none yet"
+        raise InputError(f"no study {name!r} under {root}, there are: {known}; name another folder with --root")
+    return Ledger(root / name)
+
+
+def print_json(data: Any) -> None:
+    """Print data classes, lists and mappings of them as JSON, every number with all its digits; NaN as null."""
+    print(json.dumps(_plain(data), indent=2, allow_nan=False))
+
+
+def _plain(data: Any) -> Any:
+    if is_dataclass(data) and not isinstance(data, type):
+        return _plain(asdict(data))
+    if isinstance(data, Mapping):
+        return {key: _plain(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return list(map(_plain, data))
+    return None if isinstance(data, float) and not math.isfinite(data) else data
+
+
+def root_option(root: Path) -> str:
+    """What a command that we suggest needs to find the same studies; with a space before it, or nothing."""
+    return "" if root == DEFAULT_ROOT else f" --root {shlex.quote(str(root))}"
 
 
 def find_study(name: str, root: Path, tracking_uri: str | None) -> StudyRecord:

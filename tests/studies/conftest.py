@@ -1,11 +1,14 @@
 """One small study, run once as a person would, that most tests look at."""
 
+import shutil
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from command_line import SMALL, Ended, run_watched
+
+from studies.ledger import Ledger
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,17 @@ def at_home(small: Small, monkeypatch: pytest.MonkeyPatch) -> Small:
     for name in ("MLFLOW_TRACKING_URI", "NDE_STUDY_ROOT"):
         monkeypatch.delenv(name, raising=False)
     return small
+
+
+@pytest.fixture
+def small_copy(at_home: Small, tmp_path: Path) -> Path:
+    """The root of a copy of the small study, tracked in a store of its own: to be changed."""
+    root = tmp_path / "nde-runs"
+    shutil.copytree(at_home.root, root)
+    study = Ledger(root / "small").record()
+    with Ledger(root / "small").writing() as ledger:
+        ledger.moved(f"sqlite:///{root}/mlflow.db", study.experiment_id)
+    return root
 
 
 @pytest.fixture

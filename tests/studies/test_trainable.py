@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from reports.records import Cause, TrialStatus
+from reports.records import Cause, TrialStatus, swept_point
 from studies.build import complete
 from studies.calibration import calibrate
 from studies.deadline import TimedOut, deadline
@@ -17,7 +17,7 @@ CONFIG = {"regularizer": "none", "rtol": 1e-2, "epochs": 4, "batch_size": 512, "
 SECONDS = ("train_s", "predict_s")
 
 
-def worker(folder, checkpoint=None, timeout_s=None, checkpoint_every=1, **config):
+def worker(folder, checkpoint=None, timeout_s=None, checkpoint_every=1, evaluate=None, **config):
     found = TrialTrainable.__new__(TrialTrainable)
     found.setup(
         {
@@ -29,6 +29,7 @@ def worker(folder, checkpoint=None, timeout_s=None, checkpoint_every=1, **config
             "checkpoint_every": checkpoint_every,
             "timeout_s": timeout_s,
             "timeout_of_s": timeout_s,
+            "evaluate": evaluate,
             "gpu": 0.0,
         }
     )
@@ -126,3 +127,17 @@ def test_passwords_are_neither_shown_nor_kept(uri, shown, kept):
     assert redacted(f"got {uri}, no answer") == f"got {shown}, no answer"
     assert kept is None or without_password(uri) == kept
     assert has_password(uri) == (shown != uri)
+
+
+def test_a_trained_model_is_solved_once_more_in_the_ways_that_are_asked_for(tmp_path, threads_restored):
+    trial = worker(tmp_path, epochs=2, rtol=1e-3, evaluate={"solver": ("tsit5", "bosh3"), "rtol": (1e-5, 1e-1)})
+    assert trial._epoch()["points"] == []
+    last = trial._epoch()
+    points = list(map(swept_point, last["points"]))
+    assert [(p.deployment.solver, p.deployment.rtol) for p in points] == [
+        ("tsit5", 1e-5), ("tsit5", 1e-1), ("bosh3", 1e-5), ("bosh3", 1e-1),
+    ]  # fmt: skip
+    tight, loose = points[:2]
+    assert tight.nfe > last["record"]["nfe"] >= loose.nfe
+    assert tight.solver_gap < loose.solver_gap
+    assert tight.nfe == 2 + 6 * (tight.accepted + tight.rejected)

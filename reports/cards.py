@@ -1,0 +1,90 @@
+"""The card of an exported model: what it is, what to expect of it, how to use it. Markdown."""
+
+from collections.abc import Sequence
+
+from ndecore.metrics import METRICS
+from reports.confirmed_table import ConfirmedRow
+from reports.export import ExportedConfig
+from reports.wording import gap_text, title_with_unit, value_text
+
+_USE = """## Use it
+
+    nde-study verify {folder}                # is it whole, and does it hold what it promises?
+    nde-study train {folder}/config.yaml     # train it again from the config alone
+    mlflow models serve -m {folder}/model --env-manager local --port 5001
+    curl -H 'Content-Type: application/json' -d @{folder}/model/serving_input_example.json http://127.0.0.1:5001/invocations
+
+It takes {inputs} and returns {outputs}. One step size serves a whole batch, so that what a batch costs, and its
+last digits, depend on what is in it. `weights.safetensors` holds numbers alone; nothing here is a pickle."""
+
+
+def model_card(config: ExportedConfig, row: ConfirmedRow | None, inputs: str, outputs: str) -> str:
+    """The text of an export's README.md.
+
+    Args:
+        config: what is exported.
+        row: what new seeds said of its config, if anybody asked.
+        inputs: what the model takes, in words: "float32 [batch, 64]".
+        outputs: what it returns.
+    """
+    label = f" ({config.label})" if config.label else ""
+    trained = f"{config.config.get('solver')} at a relative tolerance of {config.config.get('rtol')}"
+    lines = [
+        f"# Trial {config.trial}{label} of {config.study}",
+        "",
+        f"A neural differential equation for the task `{config.task}`, chosen as: {config.role}. Trained with {trained}"
+        + (f", to be solved with {config.deployment}." if config.deployment else ".")
+        + f" Regularizer: `{config.config.get('regularizer', 'none')}`.",
+        "",
+        "## What to expect",
+        "",
+        "The trained weights on the validation split, and by how much other hardware may miss it. Seconds are of the",
+        "machine that trained it.",
+        "",
+        *_expected(config),
+        *_confirmed(row),
+        "",
+        _USE.format(folder="DIR", inputs=inputs, outputs=outputs),
+        "",
+        "## Made with",
+        "",
+        *(f"- {name} {version}" for name, version in config.versions.items()),
+        "",
+        "## The config",
+        "",
+        "| key | value |",
+        "|---|---|",
+        *(f"| {key} | {value} |" for key, value in config.config.items()),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _expected(config: ExportedConfig) -> Sequence[str]:
+    rows = []
+    for name, value in config.expected.items():
+        slack = config.tolerances.get(name)
+        metric = METRICS.get(name)
+        text = value_text(metric, value) if metric else gap_text(value)
+        heading = title_with_unit(metric) if metric else "solver gap"
+        allowed = "" if slack is None else value_text(metric, slack) if metric else gap_text(slack)
+        rows.append(f"| {heading} | {text} | {allowed} |")
+    return ["| metric | value | may be missed by |", "|---|---|---|", *rows]
+
+
+def _confirmed(row: ConfirmedRow | None) -> Sequence[str]:
+    if row is None:
+        return [
+            "",
+            "Not confirmed: one seed, the best of many, which flatters it. `nde-study confirm` trains it again.",
+        ]
+    if not row.intervals:
+        return ["", f"Its config, trained again with new seeds, diverged {row.reason}."]
+    n = next(iter(row.intervals.values())).n
+    told = [f"Its config, trained again with {n} new seeds, on the test split (means, 95 % intervals):"]
+    table = []
+    for name, interval in row.intervals.items():
+        mean, low, high = (value_text(METRICS[name], v) for v in (interval.mean, interval.low, interval.high))
+        table.append(f"| {title_with_unit(METRICS[name]).replace('validation', 'test')} | {mean} | {low} to {high} |")
+    sure = f"It is not dominated in {100 * row.probability:.0f} % of the resamples of these seeds."
+    return ["", *told, "", "| metric | mean | interval |", "|---|---|---|", *table, "", sure]

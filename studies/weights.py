@@ -1,0 +1,41 @@
+"""Trained weights: from a study's files, and as safetensors, which hold numbers and nothing else."""
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ndecore.errors import InputError
+from ndecore.models.base import SolvingModel
+from ndecore.training import TrainPlan
+
+
+def trained_model(plan: TrainPlan, path: Path) -> SolvingModel:
+    """The plan's model with the weights in a file, by its suffix: `.safetensors`, or torch's own of tensors alone.
+
+    Raises:
+        InputError: there is no such file, it holds something else, or weights of another model.
+    """
+    model = plan.task.model(torch.Generator().manual_seed(plan.seed))
+    try:
+        # Neither runs code: what is no plain tensor is refused.
+        is_safe = path.suffix == ".safetensors"
+        weights = load_file(path) if is_safe else torch.load(path, weights_only=True, map_location="cpu")
+        model.load_state_dict(weights)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: is not there: the weights of a trial are beside its study's ledger") from error
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: holds no weights: {_one_line(error)}") from error
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"{path}: holds weights of another model: {_one_line(error)}") from error
+    return model.to(plan.device)
+
+
+def save_weights(model: SolvingModel, path: Path) -> None:
+    """Write the weights as safetensors."""
+    save_file({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, path)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
