@@ -92,8 +92,9 @@ def _confirmed(study: StudyRecord) -> tuple[Section, ...]:
         return ()
     table = confirmed_report_table(study)
     text = (
-        f"{front_sentence(study)} {table.caption.partition(': ')[2].capitalize()} P(non-dominated) is how sure a place on the front is: the share of "
-        "resampled seeds in which the trial is feasible and nothing is better in everything."
+        f"{front_sentence(study)} Means over the seeds with 95 % intervals; ratios are paired by seed. "
+        "P(non-dominated) is how sure a place on the front is: the share of resampled seeds in which the trial is "
+        "feasible and nothing is better in everything."
     )
     return (Section("confirmed", "The confirmed front", text, lambda: confirmed_figure(study), 440, (table,)),)
 
