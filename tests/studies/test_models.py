@@ -291,6 +291,23 @@ def sweep(ledger, number):
         ledger.swept(list(swept_points(plan, model, number, [Deployment("bosh3", 0.1, 0.1)])))
 
 
+class Planted:
+    """What runs code when it is unpickled."""
+
+    def __reduce__(self):
+        return os.mkdir, ("planted",)
+
+
+def test_weights_that_would_run_code_are_refused_and_do_not(ledger, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"field": Planted()}, tmp_path / "weights.pt")
+    plan = build_exported(choose(ledger.record())[0])
+    with pytest.raises(InputError, match=r"weights.pt: holds no weights: ") as refusal:
+        trained_model(plan, tmp_path / "weights.pt")
+    assert "\n" not in str(refusal.value)
+    assert not (tmp_path / "planted").exists()
+
+
 @pytest.mark.cluster
 def test_a_registered_knee_bears_its_alias(small_copy, tmp_path, capsys):
     root = small_copy
