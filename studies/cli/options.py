@@ -39,14 +39,6 @@ def add_tracking_uri(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_ledger(name: str, root: Path) -> Ledger:
-    """The ledger of a study that was run here; raise `InputError` if there is none."""
-    if name not in study_names(root):
-        known = ", ".join(study_names(root)) or "none yet"
-        raise InputError(f"no study {name!r} under {root}, there are: {known}; name another folder with --root")
-    return Ledger(root / name)
-
-
 def print_json(data: Any) -> None:
     """Print data classes, lists and mappings of them as JSON, every number with all its digits; NaN as null."""
     print(json.dumps(_plain(data), indent=2, allow_nan=False))

@@ -15,9 +15,9 @@ from reports.records import StudyRecord, TrialRecord, metric_named
 from reports.wording import gap_text, title, value_text
 from studies.arguments import TOLERANCES_ALLOWED, names, tolerances, whole_number
 from studies.build import build
-from studies.cli.options import add_root, open_ledger, print_json, root_option
+from studies.cli.options import add_root, print_json, root_option
 from studies.confirmation import trials_that_matter
-from studies.ledger import Ledger
+from studies.ledger import Ledger, open_ledger
 from studies.run import sync_study
 from studies.sweeping import deployments, swept_points
 from studies.weights import trained_model
