@@ -25,5 +25,7 @@ def publish(client: MlflowClient, run_id: str, report: StudyReport) -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_report(Path(folder), report)
         if front(report.study):
-            write_yaml(Path(folder) / "configs", choose(report.study, all=True))
+            configs = Path(folder) / "configs"
+            configs.mkdir()  # else a front of one would be a file of that name
+            write_yaml(configs, choose(report.study, all=True))
         client.log_artifacts(run_id, folder)

@@ -23,6 +23,11 @@ def title_with_unit(metric: Metric) -> str:
     return title(metric) if metric.unit == "1" else f"{title(metric)} ({metric.unit})"
 
 
+def short_title(metric: Metric) -> str:
+    """As `title_with_unit` where the unit is a letter or two: for where there is little room."""
+    return title_with_unit(metric) if len(metric.unit) <= 2 else title(metric)
+
+
 def value_text(metric: Metric, value: float) -> str:
     """A value without its unit, accuracy excepted, which is a percentage; four digits tell trials apart."""
     return f"{100.0 * value:.2f} %" if metric.name == "accuracy" else f"{value:.4g}"

@@ -326,6 +326,14 @@ def study_names(root: Path) -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in root.glob(f"[!.]*/{_EVENTS}")))
 
 
+def open_ledger(name: str, root: Path) -> Ledger:
+    """The study of this name under `root`, which no name leads out of; raise `InputError` if there is none."""
+    if name not in study_names(root):
+        known = ", ".join(study_names(root)) or "none yet"
+        raise InputError(f"no study {name!r} under {root}, there are: {known}; name another folder with --root")
+    return Ledger(root / name)
+
+
 def newest_study(root: Path) -> str | None:
     """The study under `root` that something happened in last; None where there is none."""
     return max(study_names(root), key=lambda name: (root / name / _EVENTS).stat().st_mtime, default=None)

@@ -1,6 +1,7 @@
 """Trained weights: from a study's files, and as safetensors, which hold numbers and nothing else."""
 
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from safetensors import SafetensorError
@@ -25,7 +26,7 @@ def trained_model(plan: TrainPlan, path: Path) -> SolvingModel:
         model.load_state_dict(weights)
     except FileNotFoundError as error:
         raise InputError(f"{path}: is not there: the weights of a trial are beside its study's ledger") from error
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, UnpicklingError, OSError) as error:
         raise InputError(f"{path}: holds no weights: {_one_line(error)}") from error
     except (RuntimeError, TypeError) as error:
         raise InputError(f"{path}: holds weights of another model: {_one_line(error)}") from error

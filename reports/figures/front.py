@@ -16,7 +16,7 @@ from reports.figures.style import ACCENT, AXIS, INK, KNEE, PALE, axis_title, hov
 from reports.pareto import cost_matrix, feasible_trials, front, knee_trial, non_dominated
 from reports.records import StudyRecord, TrialRecord
 from reports.standing import Standing, standings
-from reports.wording import title_with_unit
+from reports.wording import short_title, title_with_unit
 
 _MANY = 200  # trials
 _CELLS = ((1, 1), (1, 2), (2, 2))  # the main panel on the left, two panels beside it
@@ -172,9 +172,10 @@ def _draw_line(figure: go.Figure, panel: _Panel, members: Sequence[TrialRecord])
 
 
 def _draw_axes(figure: go.Figure, panel: _Panel, trials: Sequence[TrialRecord]) -> None:
-    size = 15 if (panel.row, panel.column) == _CELLS[0] else 12
+    is_main = (panel.row, panel.column) == _CELLS[0]
+    name_of, size = (title_with_unit, 15) if is_main else (short_title, 12)
     for metric, update in ((panel.x, figure.update_xaxes), (panel.y, figure.update_yaxes)):
-        text = title_with_unit(metric) if metric else "trial"
+        text = name_of(metric) if metric else "trial"
         own: dict[str, Any] = {"title": axis_title(text, size)}
         if metric and metric.name == "accuracy":
             own["tickformat"] = ".1~%"
@@ -264,5 +265,5 @@ def _lay_out(figure: go.Figure, study: StudyRecord, hue: Metric | None) -> None:
 
 def color_axis(hue: Metric) -> dict[str, Any]:
     """The colours of the third objective."""
-    bar = {"title": {"text": title_with_unit(hue), "side": "top", "font": {"size": 12}}, "thickness": 12}
+    bar = {"title": {"text": short_title(hue), "side": "top", "font": {"size": 12}}, "thickness": 12}
     return {"colorscale": "Viridis", "reversescale": True, "colorbar": bar | {"outlinewidth": 0}}

@@ -21,8 +21,9 @@ from reports.statistics import Interval
 from reports.wording import gap_text, value_text
 from studies.arguments import whole_number
 from studies.cli import INTERRUPTED
-from studies.cli.options import add_root, open_ledger, print_json, root_option
+from studies.cli.options import add_root, print_json, root_option
 from studies.confirmation import Standing, confirm
+from studies.ledger import open_ledger
 from studies.run import sync_study
 
 EXAMPLES = """  nde-study confirm quickstart
@@ -105,7 +106,7 @@ def print_confirmed(study: StudyRecord, console: Console) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for head in ("trial", *(metric.name for metric in confirmed_metrics(study)), "gap", "on front"):
         table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for row in confirmed_rows(study):
         cells = [
             _interval_text(metric, row.intervals[metric.name]) for metric in confirmed_metrics(study) if row.intervals

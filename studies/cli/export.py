@@ -14,7 +14,7 @@ from ndecore.metrics import METRICS
 from reports.config_files import SUFFIXES, write_yaml
 from reports.confirmed import front_sentence
 from reports.export import CHEAPEST, ExportedConfig, choose
-from studies.cli.options import add_root, add_tracking_uri, find_study, open_ledger
+from studies.cli.options import add_root, add_tracking_uri, find_study
 
 EXAMPLES = """  nde-study export quickstart --top knee -o node.yaml
   nde-study export quickstart --min-accuracy 0.97 -o cheap.yaml
@@ -77,7 +77,7 @@ def _write_text(path: Path, configs: tuple[ExportedConfig, ...], overwrite: bool
 def _write_models(args: argparse.Namespace, configs: tuple[ExportedConfig, ...]) -> None:
     """One model is the folder itself, of several each has one in it. Torch is imported here: YAML needs none."""
     models = import_module("studies.models")
-    ledger = open_ledger(args.study, args.root)
+    ledger = import_module("studies.ledger").open_ledger(args.study, args.root)
     folders = {c.trial: args.output / f"trial-{c.trial:04d}" if args.all else args.output for c in configs}
     for folder in folders.values():
         models.check_free(folder, args.overwrite)

@@ -12,12 +12,12 @@ from rich.table import Table
 from ndecore.errors import InputError
 from reports.deployments import cheapest_point, points_of
 from reports.records import StudyRecord, TrialRecord, metric_named
-from reports.wording import gap_text, title, value_text
+from reports.wording import gap_text, value_text
 from studies.arguments import TOLERANCES_ALLOWED, names, tolerances, whole_number
 from studies.build import build
-from studies.cli.options import add_root, open_ledger, print_json, root_option
+from studies.cli.options import add_root, print_json, root_option
 from studies.confirmation import trials_that_matter
-from studies.ledger import Ledger
+from studies.ledger import Ledger, open_ledger
 from studies.run import sync_study
 from studies.sweeping import deployments, swept_points
 from studies.weights import trained_model
@@ -81,11 +81,10 @@ def _sweep(ledger: Ledger, trial: TrialRecord, args: argparse.Namespace) -> None
 
 
 def _print(study: StudyRecord, trials: tuple[TrialRecord, ...], console: Console) -> None:
-    score = next(iter(trials[0].epochs[-1].scores))
-    metric = next(m for m in (*study.objectives, metric_named(score)) if m.name in trials[0].epochs[-1].scores)
+    metric = metric_named(next(iter(trials[0].epochs[-1].scores)))  # the task's first
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for head in ("trial", "trained at", title(metric), "NFE", "deployed with", title(metric), "NFE", "gap", "points"):
-        table.add_column(head, justify="right")
+    for head in ("trial", "trained with", metric.name, "NFE", "deployed with", metric.name, "NFE", "gap"):
+        table.add_column(head, justify="right", no_wrap=True)
     for trial in trials:
         last, points = trial.epochs[-1], points_of(study, trial.number)
         best = cheapest_point(trial, points, study.max_solver_gap, study.thresholds)
@@ -94,6 +93,7 @@ def _print(study: StudyRecord, trials: tuple[TrialRecord, ...], console: Console
         if best:
             measured = value_text(metric, best.scores[metric.name])
             deployed = [str(best.deployment), measured, f"{best.nfe:g}", gap_text(best.solver_gap)]
-        table.add_row(str(trial.number), *own, f"{last.nfe:g}", *deployed, str(len(points)))
+        table.add_row(str(trial.number), *own, f"{last.nfe:g}", *deployed)
     console.print(table)
-    console.print(f"deployed with: the fewest evaluations with a solver gap within {study.max_solver_gap:g}")
+    within = f"a solver gap within {study.max_solver_gap:g}"
+    console.print(f"deployed with: the fewest evaluations with {within}; --json has every point", highlight=False)

@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from command_line import SMALL, Ended, run_watched
 
-from studies.ledger import Ledger
-
 
 @dataclass(frozen=True)
 class Small:
@@ -52,12 +50,9 @@ def at_home(small: Small, monkeypatch: pytest.MonkeyPatch) -> Small:
 
 @pytest.fixture
 def small_copy(at_home: Small, tmp_path: Path) -> Path:
-    """The root of a copy of the small study, tracked in a store of its own: to be changed."""
+    """The root of a copy of the small study, to be changed; `sync_study` gives it a store of its own."""
     root = tmp_path / "nde-runs"
-    shutil.copytree(at_home.root, root)
-    study = Ledger(root / "small").record()
-    with Ledger(root / "small").writing() as ledger:
-        ledger.moved(f"sqlite:///{root}/mlflow.db", study.experiment_id)
+    shutil.copytree(at_home.folder, root / "small")
     return root
 
 

@@ -30,6 +30,7 @@ from studies.cli import main
 from studies.ledger import Ledger
 from studies.models import CARD, CONFIG, MODEL, WEIGHTS, export_model, verify_model
 from studies.registry import KNEE
+from studies.run import sync_study
 from studies.serving import predict
 from studies.weights import trained_model
 
@@ -291,10 +292,28 @@ def sweep(ledger, number):
         ledger.swept(list(swept_points(plan, model, number, [Deployment("bosh3", 0.1, 0.1)])))
 
 
+class Planted:
+    """What runs code when it is unpickled."""
+
+    def __reduce__(self):
+        return os.mkdir, ("planted",)
+
+
+def test_weights_that_would_run_code_are_refused_and_do_not(ledger, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"field": Planted()}, tmp_path / "weights.pt")
+    plan = build_exported(choose(ledger.record())[0])
+    with pytest.raises(InputError, match=r"weights.pt: holds no weights: ") as refusal:
+        trained_model(plan, tmp_path / "weights.pt")
+    assert "\n" not in str(refusal.value)
+    assert not (tmp_path / "planted").exists()
+
+
 @pytest.mark.cluster
 def test_a_registered_knee_bears_its_alias(small_copy, tmp_path, capsys):
     root = small_copy
-    uri = Ledger(root / "small").record().tracking_uri
+    uri = f"sqlite:///{root}/mlflow.db"
+    sync_study("small", root, uri)
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     for version in (1, 2):
         args = ["export", "small", "--all", "-o", str(tmp_path / "front"), "--register", "--overwrite"]

@@ -131,6 +131,7 @@ def test_the_study_has_one_run_with_its_front(study, runs, client, small):
     paths = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
     assert paths == {"report.html", "report.md", "report.json", "front.html", "tables", "configs"}
     folder = small.root / "artifacts" / "small" / run.info.run_id / "artifacts"
+    assert (folder / "configs").is_dir()
     on_front = [row["trial"] for row in json.loads((folder / "report.json").read_text())["front"]]
     assert on_front == [trial.number for trial in front(study)]
     assert run.data.metrics["trials_failed"] == 1

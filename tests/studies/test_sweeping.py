@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from command_line import of_kind
+from command_line import nde_study, of_kind
 from test_search import made_ledger, measured
 
 from ndecore.errors import InputError
@@ -22,6 +22,7 @@ from studies.arguments import tolerances
 from studies.build import build, deployed
 from studies.cli import main
 from studies.ledger import Ledger
+from studies.run import sync_study
 from studies.search import propose
 from studies.spec import read_spec
 from studies.sweeping import deployments, swept_points
@@ -153,6 +154,7 @@ def test_tolerances_that_are_none_are_refused_with_their_place(text, message):
 
 @pytest.mark.cluster
 def test_the_command_sweeps_the_front_and_the_baseline_once(small_copy, capsys, threads_restored):
+    sync_study("small", small_copy, f"sqlite:///{small_copy}/mlflow.db")
     args = ["sweep", "small", "--rtol", "1e-3..1e-1", "--solver", "tsit5,bosh3", "--root", str(small_copy)]
     assert main(args) == 0
     assert "--deploy cheapest" in capsys.readouterr().out
@@ -200,3 +202,36 @@ def test_tolerances_on_the_command_line(text, expected):
 def test_tolerances_on_the_command_line_that_are_none_are_refused(text):
     with pytest.raises(argparse.ArgumentTypeError, match="allowed: numbers > 0 with commas"):
         tolerances(text)
+
+
+STUDY = """
+name: swept
+task: digits_node
+objectives: [accuracy, nfe]
+max_solver_gap: 1.0e-2
+trials: 2
+workers: 2
+space: {regularizer: none, rtol: {log_float: [1e-6, 1e-5]}}
+fixed: {epochs: 2, learning_rate: 0.2, threads: 1, seed: 0}
+evaluate_tolerances: {solver: [bosh3], rtol: 1e-5..1e-1}
+"""
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_a_study_that_evaluates_tolerances_sees_the_best_deployment_of_each_trial(tmp_path, capsys, threads_restored):
+    (tmp_path / "swept.yaml").write_text(STUDY)
+    ended = nde_study("run", "swept.yaml", cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    study = Ledger(tmp_path / "nde-runs" / "swept").record()
+    for trial in study.trials:
+        points = points_of(study, trial.number)
+        assert len(points) == 5
+        best = min((p for p in points if p.solver_gap <= 1e-2), key=lambda p: p.nfe)
+        assert (trial.epochs[-1].nfe, trial.deployment) == (best.nfe, best.deployment)
+        assert trial.epochs[-2].nfe > best.nfe
+    root = ["--root", str(tmp_path / "nde-runs")]
+    assert main(["export", "swept", "-o", str(tmp_path / "knee"), *root]) == 0
+    assert main(["verify", str(tmp_path / "knee")]) == 0
+    assert main(["train", str(tmp_path / "knee")]) == 0
+    assert "the same to the last digit" in capsys.readouterr().out
