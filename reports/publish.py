@@ -5,7 +5,8 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from reports.config_files import write_yaml
+from reports.config_files import config_file_name, write_yaml
+from reports.confirmed import published_study
 from reports.export import choose
 from reports.pareto import front
 from reports.report import StudyReport
@@ -24,8 +25,6 @@ def publish(client: MlflowClient, run_id: str, report: StudyReport) -> None:
     """
     with tempfile.TemporaryDirectory() as folder:
         write_report(Path(folder), report)
-        if front(report.study):
-            configs = Path(folder) / "configs"
-            configs.mkdir()  # else a front of one would be a file of that name
-            write_yaml(configs, choose(report.study, all=True))
+        for config in choose(report.study, all=True) if front(published_study(report.study)) else ():
+            write_yaml(Path(folder) / "configs" / config_file_name(config), (config,))
         client.log_artifacts(run_id, folder)

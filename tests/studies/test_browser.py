@@ -45,11 +45,15 @@ def address(small):
 def page():
     """A page that reaches this machine alone, and fails the test at an error of its scripts."""
     errors = []
+
+    def note(error):  # playwright takes no built-in method
+        errors.append(error)
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
         page = browser.new_page(viewport={"width": 1700, "height": 1100})
         page.set_default_timeout(PATIENCE_MS)
-        page.on("pageerror", lambda error: errors.append(error))
+        page.on("pageerror", note)
         page.route(lambda url: not url.startswith(("http://127.0.0.1", "file:", "data:")), lambda route: route.abort())
         yield page
         browser.close()
