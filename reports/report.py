@@ -69,7 +69,7 @@ def sections(report: StudyReport) -> tuple[Section, ...]:
 
 def headline(study: StudyRecord) -> tuple[tuple[str, str, str], ...]:
     """The knee of the front that is published in numbers: what, how much, and against the baseline."""
-    study = published_study(study)
+    is_confirmed, study = confirmed_study(study) is not None, published_study(study)
     if not front(study):
         return ()
     baseline = baseline_trial(study)
@@ -83,7 +83,8 @@ def headline(study: StudyRecord) -> tuple[tuple[str, str, str], ...]:
         against = f"{BASELINE}: {value_text(metric, other)}{unit}" if before else ""
         if other > 0.0 and metric.name != "accuracy":
             against += f" (x {value / other:.2f})"
-        found.append((title(metric), f"{value_text(metric, value)}{unit}", against))
+        what = title(metric).replace("validation", "test") if is_confirmed else title(metric)
+        found.append((what, f"{value_text(metric, value)}{unit}", against))
     return tuple(found)
 
 

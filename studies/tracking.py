@@ -29,7 +29,7 @@ from reports.records import (
 )
 from reports.report import StudyReport
 from reports.shared_view import view_tag
-from reports.standing import course, standings
+from reports.standing import Standing, course, standings
 from studies.experiment import Experiment, answering, first_line, without_credentials
 
 _BATCH = 1000  # metrics in one request: MLflow's limit
@@ -75,6 +75,7 @@ class Tracker:
         self._sent: dict[int, _Sent] = {}
         self._study_run = ""
         self._n_moments = 0  # of the study's course, that its run has
+        self._standings: dict[int, Standing] = {}
         self._news: dict[int, TrialRecord] = {}
         self._wake = threading.Condition()
         self._closing = False
@@ -172,9 +173,12 @@ class Tracker:
         """Bring the runs of trials up to date; where some have ended, the study's course and the front with them."""
         known = {trial.number: trial for trial in (*self._study.trials, *trials)}
         self._study = replace(self._study, trials=tuple(known[number] for number in sorted(known)))
+        has_ended = any(trial.status is not TrialStatus.RUNNING for trial in trials)
+        if has_ended:
+            self._standings = standings(self._study)
         for trial in trials:
             self._send(trial)
-        if any(trial.status is not TrialStatus.RUNNING for trial in trials):
+        if has_ended:
             self._send_course()
 
     def _send_course(self) -> None:
@@ -187,7 +191,7 @@ class Tracker:
         for at in range(0, len(metrics), _BATCH):
             self._client.log_batch(self._study_run, metrics=metrics[at : at + _BATCH])
         self._n_moments += len(moments)
-        for number, standing in standings(self._study).items():
+        for number, standing in self._standings.items():
             sent = self._sent[number]
             if sent.standing != standing:
                 self._client.set_tag(sent.run_id, Tag.FRONT.value, standing.value)
@@ -231,6 +235,10 @@ class Tracker:
             metrics.append(Metric("calibration_s", trial.calibration_s, int(trial.began_s * _MS), 0))
         params = [Param(key, value) for key, value in config_params(trial.config).items()] if not sent.status else []
         tags = [RunTag(key, value) for key, value in trial_tags(trial, self._study.task).items()] if is_new else []
+        standing = self._standings.get(trial.number)
+        if is_new and standing:
+            tags.append(RunTag(Tag.FRONT.value, standing.value))
+            sent.standing = standing.value
         while metrics or params or tags:
             self._client.log_batch(sent.run_id, metrics=metrics[:_BATCH], params=params, tags=tags)
             metrics, params, tags = metrics[_BATCH:], [], []

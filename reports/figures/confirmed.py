@@ -66,7 +66,7 @@ def sweep_figure(study: StudyRecord) -> go.Figure | None:
     figure = go.Figure()
     numbers = sorted({point.trial for point in scored})
     solvers = sorted({point.deployment.solver for point in scored})
-    colors = qualitative.Safe
+    colors = qualitative.D3
     for i, number in enumerate(numbers):
         for j, solver in enumerate(solvers):
             points = [p for p in points_of(study, number) if p.deployment.solver == solver and p.scores]

@@ -9,7 +9,7 @@ from reports.standing import Standing, standings
 from reports.wording import title
 
 _GROUPS = (
-    ("infeasible", (Standing.INFEASIBLE,), {"symbol": "x", "size": 3.5, "color": PALE}),
+    ("infeasible", (Standing.INFEASIBLE,), {"symbol": "circle-open", "size": 4, "color": PALE}),
     ("dominated", (Standing.DOMINATED,), {"symbol": "circle", "size": 4, "color": PALE}),
     ("Pareto front", (Standing.FRONT,), {"symbol": "circle", "size": 6, "color": ACCENT}),
     ("knee", (Standing.KNEE,), {"symbol": "diamond", "size": 8, "color": KNEE, "line": {"width": 1, "color": INK}}),
