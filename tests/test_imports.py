@@ -93,6 +93,7 @@ DYNAMIC_IMPORTS = {
     "studies.cli.bench",
     "studies.cli.export",
     "studies.cli.options",
+    "studies.cli.validate",
 }
 
 

@@ -171,7 +171,7 @@ def test_the_command_tells_means_with_intervals_and_publishes_them(small_copy, c
     study = Ledger(small_copy / "small").record()
     assert f"Confirmed front: {len(study.confirming)} trials, 2 new seeds each, on the test split." in out
     assert ("◆ knee" in out) is bool(front(confirmed_study(study)))
-    assert " ± " in out
+    assert "±" in out
     assert main([*args, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {row["trial"] for row in rows} == set(study.confirming)
