@@ -97,6 +97,7 @@ DYNAMIC_IMPORTS = {
     "studies.cli.completion",
     "studies.cli.export",
     "studies.cli.options",
+    "studies.cli.validate",
 }
 
 

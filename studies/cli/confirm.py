@@ -18,7 +18,7 @@ from reports.confirmed import front_sentence
 from reports.confirmed_table import confirmed_metrics, confirmed_rows
 from reports.records import Confirmation, StudyRecord
 from reports.statistics import Interval
-from reports.wording import gap_text, value_text
+from reports.wording import value_text
 from studies.arguments import whole_number
 from studies.cli import INTERRUPTED
 from studies.cli.options import add_root, print_json, root_option
@@ -103,19 +103,16 @@ def _told(found: Confirmation) -> str:
 def print_confirmed(study: StudyRecord, console: Console) -> None:
     """Print which front is published, and its rows: means with 95 % intervals over the seeds."""
     console.print(front_sentence(study), highlight=False)
+    metrics = confirmed_metrics(study)
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for head in ("trial", *(metric.name for metric in confirmed_metrics(study)), "gap", "on front"):
+    for head in ("trial", *(metric.name for metric in metrics), "on front"):
         table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    table.add_column("")
     for row in confirmed_rows(study):
-        cells = [
-            _interval_text(metric, row.intervals[metric.name]) for metric in confirmed_metrics(study) if row.intervals
-        ]
-        gap = gap_text(row.solver_gap.mean) if row.solver_gap else row.reason
-        marks = ["◆ knee"] * row.is_knee + [row.label] * bool(row.label) + ["dominated"] * (not row.is_on_front)
+        cells = [_interval_text(m, row.intervals[m.name]) if row.intervals else "" for m in metrics]
+        marks = ["◆ knee"] * row.is_knee + [row.label] * bool(row.label) + [row.reason] * bool(row.reason)
         sure = "" if math.isnan(row.probability) else f"{100 * row.probability:.0f} %"
-        blank = [""] * (len(confirmed_metrics(study)) - len(cells))
-        table.add_row(str(row.trial), *cells, *blank, gap, sure, " ".join(marks), style="bold" if row.is_knee else "")
+        table.add_row(str(row.trial), *cells, sure, " ".join(marks), style="bold" if row.is_knee else "")
     console.print(table)
     console.print(
         "means over the new seeds [95 % intervals], measured on the test split", markup=False, highlight=False
@@ -127,5 +124,5 @@ def _interval_text(metric: Metric, interval: Interval) -> str:
     if math.isnan(half):
         return value_text(metric, mean)
     if metric.name == "accuracy":
-        return f"{100 * mean:.2f} ± {100 * half:.2f} %"
-    return f"{mean:.3g} ± {half:.2g}"
+        return f"{100 * mean:.2f}±{100 * half:.2f} %"
+    return f"{mean:.3g}±{half:.2g}"

@@ -310,6 +310,7 @@ def test_weights_that_would_run_code_are_refused_and_do_not(ledger, tmp_path, mo
 
 
 @pytest.mark.cluster
+@pytest.mark.slow
 def test_a_registered_knee_bears_its_alias(small_copy, tmp_path, capsys):
     root = small_copy
     uri = f"sqlite:///{root}/mlflow.db"

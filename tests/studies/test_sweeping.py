@@ -153,6 +153,7 @@ def test_tolerances_that_are_none_are_refused_with_their_place(text, message):
 
 
 @pytest.mark.cluster
+@pytest.mark.slow
 def test_the_command_sweeps_the_front_and_the_baseline_once(small_copy, capsys, threads_restored):
     sync_study("small", small_copy, f"sqlite:///{small_copy}/mlflow.db")
     args = ["sweep", "small", "--rtol", "1e-3..1e-1", "--solver", "tsit5,bosh3", "--root", str(small_copy)]
