@@ -116,67 +116,6 @@ def test_show_tells_why_a_trial_is_missing(at_home, capsys):
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize(
-    "command", [["ls"], ["show", "small"], ["diff", "small:0", "small:1"]], ids=lambda args: args[0]
-)
-@pytest.mark.parametrize("width", [40, 80, 160])
-def test_tables_fit_the_terminal_and_have_no_colours_in_a_file(command, width, at_home, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", str(width))
-    assert main(command) == 0
-    out = capsys.readouterr().out
-    assert all(len(line) <= width for line in out.splitlines() if not line.startswith("trial 2 diverged"))
-    assert "\x1b" not in out
-
-
-@pytest.mark.cluster
-@pytest.mark.parametrize(
-    ("env", "is_coloured"), [({"FORCE_COLOR": "1"}, True), ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False)]
-)
-def test_no_color_is_heard(env, is_coloured, at_home, capsys, monkeypatch):
-    for name, value in env.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.delenv("NO_COLOR", raising=False) if is_coloured else None
-    assert main(["show", "small"]) == 0
-    colours = re.findall(r"\x1b\[[0-9;]*3[0-9][0-9;]*m", capsys.readouterr().out)
-    assert bool(colours) <= is_coloured
-
-
-@pytest.mark.cluster
-def test_diff_of_two_trials_tells_what_was_asked_and_what_came(at_home, capsys):
-    assert main(["diff", "small:0", "small:1", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["settings"]["regularizer"] == ["none", "error"]
-    assert told["settings"]["momentum"][1] == 0.8
-    assert "rtol" not in told["settings"]
-    trials = Ledger(at_home.folder).record().trials
-    nfe = [trials[number].epochs[-1].nfe for number in (0, 1)]
-    assert told["results"].get("nfe", [nfe[0]] * 2) == nfe
-
-
-@pytest.mark.cluster
-def test_diff_of_a_study_with_itself_an_exported_config_and_a_spec(at_home, tmp_path, capsys):
-    assert main(["diff", "small", "small"]) == 0
-    assert capsys.readouterr().out == "no difference\n"
-    path = tmp_path / "node.yaml"
-    main(["export", "small", "-o", str(path)])
-    number = yaml.safe_load(path.read_text())["trial"]
-    capsys.readouterr()
-    assert main(["diff", f"small:{number}", str(path), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"settings": {}, "results": {"status": ["complete", None]}}
-    (tmp_path / "other.yaml").write_text((at_home.home / "small.yaml").read_text().replace("trials: 6", "trials: 7"))
-    assert main(["diff", "small", str(tmp_path / "other.yaml"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["settings"] == {"trials": [6, 7]}
-
-
-@pytest.mark.cluster
-@pytest.mark.parametrize("side", ["small:99", "small:x", "none.yaml", "smell"])
-def test_diff_with_what_is_not_there_is_refused(side, at_home, capsys):
-    assert main(["diff", "small", side]) == 2
-    assert capsys.readouterr().err.startswith("nde-study: ")
-
-
-@pytest.mark.cluster
 def test_report_writes_the_files_that_mlflow_has(at_home, tmp_path, capsys):
     assert main(["report", "small", "-o", str(tmp_path / "out")]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'out' / 'report.html'}\n"
@@ -188,27 +127,6 @@ def test_report_writes_the_files_that_mlflow_has(at_home, tmp_path, capsys):
     assert "| knee |" in (tmp_path / "out" / "report.md").read_text()  # the solver's way through the trained weights
     assert main(["report", "small", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["study"] == "small"
-
-
-def test_completion_knows_every_command_and_the_names_of_studies(tmp_path, capsys):
-    assert main(["completion", "bash"]) == 0
-    (tmp_path / "script").write_text(capsys.readouterr().out)
-    (tmp_path / "nde-runs" / "mine").mkdir(parents=True)
-    (tmp_path / "nde-runs" / "mine" / "events.jsonl").touch()
-    code = """
-source ./script
-function=$(complete -p nde-study | sed 's/.*-F \\([^ ]*\\).*/\\1/')
-complete_words() {
-    COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
-    $function
-    echo "${COMPREPLY[@]}"
-}
-complete_words nde-study sh
-complete_words nde-study show mi
-complete_words nde-study show --js
-"""
-    done = subprocess.run(["bash", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.split("\n")[:3] == ["show", "mine", "--json"]
 
 
 @pytest.mark.cluster
