@@ -1,7 +1,7 @@
 """Tensor aliases with named axes, checked at run time in the tests."""
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -18,3 +18,6 @@ Labels: TypeAlias = Int[Tensor, " batch"]
 StateTree: TypeAlias = Any  # a State, or tuples, lists and dicts of such
 
 VectorField: TypeAlias = Callable[[Tensor, Tensor], Tensor]  # (t: Scalar, y: State) -> dy/dt: State
+
+Noise: TypeAlias = Literal["diagonal", "scalar", "additive", "general"]  # see `ndecore.terms.SDETerm`
+Calculus: TypeAlias = Literal["ito", "stratonovich"]

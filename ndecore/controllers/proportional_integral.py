@@ -24,7 +24,7 @@ class PIController(Controller):
         """Begin with the automatic step, as if the ratio before it had been 1e-4."""
         return Start(probe(), _FIRST_RATIO)
 
-    def judge(self, error_ratio: float, dt: float, state: ControllerState, error_order: int) -> Verdict:
+    def judge(self, error_ratio: float, dt: float, state: ControllerState, error_order: float) -> Verdict:
         """Accept below 1; see `Controller.judge`."""
         assert isinstance(state, float), "the state comes from start() or from the verdict before"
         proportional = error_ratio ** (-0.7 / error_order) if error_ratio > 0 else float("inf")
