@@ -73,8 +73,8 @@ class BrownianTree(BrownianPath):
         device: where they are drawn, without copies from the host. Each kind of device has its own path for a seed.
 
     Reference: Foster, Lyons, Oberhauser, An optimal polynomial approximation of Brownian motion, SIAM J. Numer. Anal.
-    58 (2020), for W and H given those of a larger interval; Kidger, On neural differential equations, PhD thesis, Oxford
-    (2021, arXiv 2202.02435), 5.5, for trees of them; Gaines, Lyons, SIAM J. Appl. Math. 57 (1997), for the tree.
+    58 (2020), for W and H given those of a larger interval; Kidger, On neural differential equations, PhD thesis,
+    Oxford (2021, arXiv 2202.02435), 5.5, for trees of them; Gaines, Lyons, SIAM J. Appl. Math. 57 (1997), for the tree.
     """
 
     def __init__(
@@ -181,7 +181,8 @@ class BrownianTree(BrownianPath):
         if found is None:
             of_whole, of_noise = self._of_level[level]
             whole = self._values(at, level).view(2, -1)
-            noise = self._normal(at, level).view(2, -1)
+            self._generator.manual_seed(self._seed_of(at + (1 << level >> 1)))
+            noise = torch.randn(whole.shape, generator=self._generator, dtype=self.dtype, device=self.device)
             found = torch.addmm(torch.mm(of_whole, whole), of_noise, noise).view(4, *self.shape)
             self._halves_kept[at, level] = found
         return found
@@ -189,20 +190,18 @@ class BrownianTree(BrownianPath):
     def _cell(self, at: int) -> Tensor:
         if self._cell_kept is None or self._cell_kept[0] != at:
             h = (self.t1 - self.t0) / self.cells
-            values = self._normal(at, 0)
-            values[0].mul_(math.sqrt(h))
-            values[1].mul_(math.sqrt(h / 12))
+            values = torch.empty((2, *self.shape), dtype=self.dtype, device=self.device)
+            self._generator.manual_seed(self._seed_of(at))
+            values[0].normal_(0.0, math.sqrt(h), generator=self._generator)
+            values[1].normal_(0.0, math.sqrt(h / 12), generator=self._generator)
             self._cell_kept = at, values
         return self._cell_kept[1]
 
-    def _normal(self, at: int, level: int) -> Tensor:
-        """The node's own normals, [2, *shape]."""
-        # The middle of an interval is that of no other; a cell has where it begins, which is the middle of none.
-        self._generator.manual_seed(self._seed_of(at + (1 << level >> 1)))
-        return torch.randn((2, *self.shape), generator=self._generator, dtype=self.dtype, device=self.device)
-
     def _seed_of(self, number: int) -> int:
-        """A seed for a node: two nodes of one path never share one, those of different paths by chance alone."""
+        """A seed for a node: two nodes of one path never share one, those of different paths by chance alone.
+
+        A node's number is the middle of its interval, which is that of no other; a cell's is where it begins.
+        """
         # Torch's generator on the CPU takes the lower 32 bits alone, so these are a permutation of the numbers.
         first, second = self._keys
         return (first >> 32 << 32) | _mixed32(_mixed32(number ^ (first & _LOW)) ^ (second & _LOW))

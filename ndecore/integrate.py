@@ -18,7 +18,7 @@ from ndecore.solution import Solution, SolveStats, StepRecords
 from ndecore.solvers.base import Solver, StepResult
 from ndecore.solvers.tsit5 import Tsit5
 from ndecore.status import Status
-from ndecore.terms import ODETerm, Term
+from ndecore.terms import ODETerm, SDETerm, Term
 from ndecore.types import State, States
 
 Watch: TypeAlias = Callable[[float, State], None]  # (t, y) where an accepted step began
@@ -57,7 +57,7 @@ class Adjoint(ABC):
 
     differentiates_records: ClassVar[bool]  # whether error and stiffness can carry gradients
     tapes_states: ClassVar[bool]  # whether the states that a watch is told carry gradients
-    solves: ClassVar[type[Term]] = ODETerm  # the equations it is for
+    solves: ClassVar[tuple[type, ...]] = (ODETerm,)  # the equations it is for
     is_closed: ClassVar[bool] = False  # whether it solves by methods of its own, and the solver of the settings rests
 
     @property
@@ -80,7 +80,7 @@ class Tape(Adjoint):
 
     differentiates_records: ClassVar[bool] = True
     tapes_states: ClassVar[bool] = True
-    solves: ClassVar[type[Term]] = Term
+    solves: ClassVar[tuple[type, ...]] = (ODETerm, SDETerm)
 
     def solve(self, problem: Problem, settings: "SolveSettings") -> Solution:
         """Run the loop; see `Adjoint.solve`."""

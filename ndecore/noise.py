@@ -31,8 +31,8 @@ def _check_path(term: SDETerm, y0: State) -> None:
     path, noise = term.path, term.noise
     if (path.dtype, path.device) != (y0.dtype, y0.device):
         raise InputError(
-            f"path: got one of {path.dtype} on {path.device}, allowed: {y0.dtype} on {y0.device}, like y0; make it with "
-            "that dtype and device"
+            f"path: got one of {path.dtype} on {path.device}, allowed: {y0.dtype} on {y0.device}, like y0; make it "
+            "with that dtype and device"
         )
     if noise == "diagonal":
         is_right, wanted = path.shape == y0.shape, f"{tuple(y0.shape)}, like y0"
@@ -75,7 +75,5 @@ def _probe(term: SDETerm, t0: float, y0: State) -> None:
 
 def _signed_product(g: Tensor, state: State, draw: torch.Generator) -> Tensor:
     signs = (2 * torch.randint(2, g.shape, generator=draw) - 1).to(g)
-    (product,) = torch.autograd.grad(g, state, signs, retain_graph=True, allow_unused=True)
-    if product is None:
-        return torch.zeros_like(state)
+    (product,) = torch.autograd.grad(g, state, signs, retain_graph=True, materialize_grads=True)
     return product * signs if g.shape == state.shape else product

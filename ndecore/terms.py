@@ -131,7 +131,7 @@ class SDETerm(Term):
         counts: where to count; its own by default.
     """
 
-    def __init__(  # noqa: PLR0913 - an equation, its noise, and who counts
+    def __init__(
         self,
         drift: VectorField,
         diffusion: VectorField,

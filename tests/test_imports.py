@@ -30,6 +30,7 @@ LAYERS = (
         "ndecore.terms",
         "ndecore.running_cost",
         "ndecore.brownian",
+        "ndecore.noise",
         "ndecore.states",
         "ndecore.solution",
     ),

@@ -11,7 +11,7 @@ from ndecore.adjoints.replay import Bars, Products, add, gathered, known_paramet
 from ndecore.integrate import Accepted, Adjoint, Problem, SolveSettings, integrate, step_records
 from ndecore.norms import Measured, SizeTape, StepSizes, refuse_second_derivative
 from ndecore.solution import Solution
-from ndecore.terms import SDETerm, Term
+from ndecore.terms import ODETerm, SDETerm
 from ndecore.types import State, States
 
 _FEW, _MOST = 16384, 32  # elements in the states of the steps that are made again at once, and how many at most
@@ -31,7 +31,7 @@ class Checkpointed(Adjoint):
 
     differentiates_records: ClassVar[bool] = True
     tapes_states: ClassVar[bool] = False
-    solves: ClassVar[type[Term]] = Term
+    solves: ClassVar[tuple[type, ...]] = (ODETerm, SDETerm)
 
     def solve(self, problem: Problem, settings: SolveSettings) -> Solution:
         """Solve without a tape and remember the steps; see `Adjoint.solve`."""

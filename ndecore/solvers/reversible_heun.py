@@ -41,7 +41,7 @@ class ReversibleHeun(StochasticSolver):
     """
 
     order: ClassVar[float] = 0.5
-    # On the negative real axis it is not stable, as the leapfrog method is not; of its interval [-i, i] this is the end.
+    # As the leapfrog method, it is stable on the imaginary interval [-i, i] alone; this is its end.
     stability_size: ClassVar[float] = 1.0
     calculus: ClassVar[Calculus | None] = "stratonovich"
     noise_types: ClassVar[Mapping[Noise, float]] = {"diagonal": 0.5, "scalar": 0.5, "additive": 1.0, "general": 0.5}

@@ -10,6 +10,8 @@ from ndecore.solvers.base import Solver, StepResult
 from ndecore.terms import SDETerm, Term
 from ndecore.types import State, States
 
+_NOTHING = Differences(None)
+
 
 class StochasticStep(StepResult):
     """A step with linear dense output: between both ends the path is not known better than that.
@@ -24,11 +26,11 @@ class StochasticStep(StepResult):
     """
 
     def __init__(  # noqa: PLR0917 - all that a step is
-        self, t0: float, dt: float, y0: State, y1: State, carry: State, differences: Differences = Differences(None)
+        self, t0: float, dt: float, y0: State, y1: State, carry: State, differences: Differences | None = None
     ) -> None:
         self._t0, self._dt, self._y0 = t0, dt, y0
         self.y1, self.carry = y1, carry
-        self._differences = differences
+        self._differences = differences or _NOTHING
 
     def differences(self) -> Differences:
         """What the method has left; nothing where it has no estimates."""

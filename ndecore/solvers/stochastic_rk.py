@@ -17,6 +17,7 @@ from ndecore.types import Calculus, Noise, State
 
 _ROUNDING = 1e-11  # published coefficients carry 14 to 17 digits, and conditions multiply four of them
 _STAGES = 4
+_POWERS = {"plain": 0, "root": 1, "per_root": -1, "per_step": -2}  # of sqrt(h) in a row's weights of the diffusion
 Rows = tuple[Weights, ...]
 
 
@@ -61,14 +62,14 @@ class StochasticTableau:
         # For each vector of stages, what alpha, and beta1 to beta4, must make of it.
         one, noise0, noise1 = (1.0,) * _STAGES, _sums(self.b0), _sums(self.b1)
         for stages, wanted in (
-            (one, (1, 0, 0, 0)),
-            (noise1, (0, 1, 0, 0)),
-            (self.c1, (1, 0, -1, 0)),
-            (tuple(x * x for x in noise1), (1, 0, -1, 2)),
-            (_times(self.b1, noise1), (0, 0, 0, 1)),
+            (one, (1.0, 0.0, 0.0, 0.0)),
+            (noise1, (0.0, 1.0, 0.0, 0.0)),
+            (self.c1, (1.0, 0.0, -1.0, 0.0)),
+            (tuple(x * x for x in noise1), (1.0, 0.0, -1.0, 2.0)),
+            (_times(self.b1, noise1), (0.0, 0.0, 0.0, 1.0)),
         ):
-            for beta, value in zip(betas, wanted, strict=True):
-                _equal(_dot(beta, stages), value, "the conditions on the diffusion")
+            for beta, sought in zip(betas, wanted, strict=True):
+                _equal(_dot(beta, stages), sought, "the conditions on the diffusion")
         squared = tuple(x * x for x in noise0)
         for stages, value in ((one, 1.0), (self.c0, 0.5), (noise0, 1.0), (squared, 1.5)):
             _equal(_dot(self.alpha, stages), value, "the conditions on the drift")
@@ -106,47 +107,52 @@ def _equal(got: float, wanted: float, rule: str) -> None:
 
 
 class _Coefficients(NamedTuple):
-    """Rows over (y0, k1, g1, k2, g2, ...): those of H0, of its noise and of H1 for each stage; then y1 without its
-    noise, h sum_i k_i, beta1 to beta4, and h times the difference of the stages that tell the stiffness.
+    """Rows over (y0, k1, g1, k2, g2, ...). Those of H0, of its noise and of H1 for each stage; then seven of the end:
+
+    y0 + h sum alpha_i k_i - sqrt(h)/2 sum beta2_i g_i; sum beta1_i g_i; sum beta2_i g_i / (2 sqrt(h)); h sum k_i;
+    sum beta3_i g_i; sum beta4_i g_i / (6 h); h (k_i - k_j) of the stages that tell the stiffness, if there are any.
+
+    So dW beta1 g + chi1 beta2 g is dW (second + dW third), without chi1 = (dW^2 - h) / (2 sqrt(h)).
     """
 
-    fixed: Tensor  # [rows, 1 + 2 stages]
-    by_step: Tensor  # times h
-    by_root: Tensor  # times sqrt(h)
+    powers: tuple[float, ...]  # of sqrt(h), by which the tables are multiplied
+    tables: Tensor  # [powers, rows, 1 + 2 stages]
 
 
 @lru_cache(maxsize=32)
 def _coefficients(tableau: StochasticTableau, dtype: torch.dtype, device: torch.device) -> _Coefficients:
-    fixed, by_step, by_root = list[list[float]](), list[list[float]](), list[list[float]]()
+    powers = (0, 2, 1, -1, -2)
+    tables: dict[int, list[list[float]]] = {power: [] for power in powers}
 
-    def row(start: float = 0.0, drift: Weights = (), noise: Weights = (), root: Weights = ()) -> None:
-        for table, first, weights, offset in (
-            (fixed, start, noise, 2),
-            (by_step, 0.0, drift, 1),
-            (by_root, 0.0, root, 2),
-        ):
-            entries = [first] + [0.0] * (2 * _STAGES)
-            for i, weight in enumerate(weights):
-                entries[offset + 2 * i] = weight
-            table.append(entries)
+    def row(start: float = 0.0, drift: Weights = (), **noise: Weights) -> None:
+        own = {power: [0.0] * (1 + 2 * _STAGES) for power in powers}
+        own[0][0] = start
+        own[2][1 : 1 + 2 * len(drift) : 2] = drift
+        for name, weights in noise.items():
+            own[_POWERS[name]][2 : 2 + 2 * len(weights) : 2] = weights
+        for power in powers:
+            tables[power].append(own[power])
 
     for a0, b0, a1, b1 in zip(tableau.a0, tableau.b0, tableau.a1, tableau.b1, strict=True):
         row(1.0, drift=a0)
-        row(noise=b0)
+        row(plain=b0)
         row(1.0, drift=a1, root=b1)
-    row(1.0, drift=tableau.alpha)
+    row(1.0, drift=tableau.alpha, root=tuple(-0.5 * beta for beta in tableau.beta2))
+    row(plain=tableau.beta1)
+    row(per_root=tuple(0.5 * beta for beta in tableau.beta2))
     row(drift=(1.0,) * _STAGES)
-    for beta in (tableau.beta1, tableau.beta2, tableau.beta3, tableau.beta4):
-        row(noise=beta)
+    row(plain=tableau.beta3)
+    row(per_step=tuple(beta / 6 for beta in tableau.beta4))
     if tableau.stiffness_stages:
         first, second = tableau.stiffness_stages
         row(drift=tuple(float((i == second) - (i == first)) for i in range(_STAGES)))
-    return _Coefficients(*(torch.tensor(table, dtype=dtype, device=device) for table in (fixed, by_step, by_root)))
+    stacked = torch.tensor([tables[power] for power in powers], dtype=torch.float64)
+    return _Coefficients(powers, stacked.to(device, dtype))
 
 
 class Scratch:
-    """What the steps of one solve share: a buffer of slopes, the weights of the last step size, and the slopes where
-    the last step began, which a rejected step leaves to the next.
+    """What the steps of one solve share: buffers, the weights of the last step size, and the slopes where the last step
+    began, which a rejected step leaves to the next.
 
     Args:
         tableau: of the method.
@@ -155,14 +161,18 @@ class Scratch:
 
     def __init__(self, tableau: StochasticTableau, y0: State) -> None:
         self._of = _coefficients(tableau, y0.dtype, y0.device)
-        self._buffer = torch.empty(1 + 2 * _STAGES, y0.numel(), dtype=y0.dtype, device=y0.device)
+        n_rows = self._of.tables.shape[1]
+        self._slopes = y0.new_empty(1 + 2 * _STAGES, y0.numel())
+        self._sums = y0.new_empty(n_rows, y0.numel())
         self._weights: tuple[float, Tensor] | None = None
         self._begun: tuple[State, Tensor, Tensor] | None = None
 
     def weights(self, h: float) -> Tensor:
         """The rows of `_Coefficients` for a step of size h."""
         if self._weights is None or self._weights[0] != h:
-            own = torch.add(self._of.fixed, self._of.by_step, alpha=h).add_(self._of.by_root, alpha=math.sqrt(h))
+            own, *others = self._of.tables.unbind()
+            for power, table in zip(self._of.powers[1:], others, strict=True):
+                own = torch.add(own, table, alpha=h ** (power / 2))
             self._weights = h, own
         return self._weights[1]
 
@@ -175,31 +185,15 @@ class Scratch:
             self._begun = y0, sde(t0, y0), sde.diffusion(t0, y0)
         return self._begun[1:]
 
-    def stacked(self, vectors: list[Tensor], n_known: int) -> Tensor:
-        """The vectors as rows, the first `n_known` of which were rows at the last call: [vectors, n]."""
+    def sums(self, rows: slice, weights: Tensor, vectors: list[Tensor]) -> Tensor:
+        """Some rows of the weights times the vectors so far, of which there are two more at each call: [rows, n]."""
+        n = len(vectors)
         if torch.is_grad_enabled() and any(vector.requires_grad for vector in vectors):
-            return torch.stack(vectors)
-        for row in range(n_known, len(vectors)):
-            self._buffer[row].copy_(vectors[row])
-        return self._buffer[: len(vectors)]
-
-
-class _Noise(NamedTuple):
-    """What a step makes of its increment, like it."""
-
-    dW: Tensor
-    chi1: Tensor  # I_(1,1) / sqrt(h)
-    chi2: Tensor  # I_(1,0) / h
-    chi3: Tensor  # I_(1,1,1) / h
-
-
-def _noise(sde: SDETerm, t0: float, h: float) -> _Noise:
-    W, H = sde.increment(t0, h)
-    squared = W.square()
-    chi1 = (squared - h).mul_(0.5 / math.sqrt(h))
-    chi3 = squared.sub_(3 * h).mul_(W).mul_(1 / (6 * h))
-    # dZ / sqrt(3) is 2 H: (dW + dZ / sqrt(3)) / 2.
-    return _Noise(W, chi1, torch.add(H, W, alpha=0.5), chi3)
+            return torch.mm(weights[rows, :n], torch.stack(vectors))
+        # Fresh memory costs more than the arithmetic in it.
+        for row in range(n - 2 if n > 3 else 0, n):
+            self._slopes[row].copy_(vectors[row])
+        return torch.mm(weights[rows, :n], self._slopes[:n], out=self._sums[rows])
 
 
 class StochasticRungeKutta(StochasticSolver):
@@ -238,26 +232,24 @@ class StochasticRungeKutta(StochasticSolver):
     ) -> StochasticStep:
         """Evaluate the stages; see `Solver.step`."""
         sde, room, tableau = stochastic(term), scratch or self.scratch(y0), self.tableau
-        weights, noise = room.weights(dt), _noise(sde, t0, dt)
-        vectors, arguments, n_known = [y0.reshape(-1)], [y0], 0
-        for i in range(_STAGES):
-            if i == 0:
-                f, g = room.slopes(sde, t0, y0, carry)
-            else:
-                rows = torch.mm(weights[3 * i - 3 : 3 * i, : len(vectors)], room.stacked(vectors, n_known))
-                n_known = len(vectors)
-                plain, spread, argument = rows.view(3, *y0.shape).unbind()
-                arguments.append(torch.addcmul(plain, spread, noise.chi2))
-                f = sde(t0 + tableau.c0[i] * dt, arguments[i])
-                g = sde.diffusion(t0 + tableau.c1[i] * dt, argument)
+        weights, (W, H) = room.weights(dt), sde.increment(t0, dt)
+        chi2 = torch.add(H, W, alpha=0.5)  # dZ / sqrt(3) is 2 H
+        f, g = room.slopes(sde, t0, y0, carry)
+        vectors, arguments = [y0.reshape(-1), f.reshape(-1), g.reshape(-1)], [y0]
+        for i in range(1, _STAGES):
+            rows = room.sums(slice(3 * i - 3, 3 * i), weights, vectors).view(3, *y0.shape)
+            plain, spread, argument = rows.unbind()
+            arguments.append(torch.addcmul(plain, spread, chi2))
+            f = sde(t0 + tableau.c0[i] * dt, arguments[i])
+            g = sde.diffusion(t0 + tableau.c1[i] * dt, argument)
             vectors += [f.reshape(-1), g.reshape(-1)]
-        rows = torch.mm(weights[3 * _STAGES - 3 :], room.stacked(vectors, n_known))
-        drift, total, *betas = rows.view(-1, *y0.shape)[:6].unbind()
-        E2 = torch.addcmul(betas[2] * noise.chi2, betas[3], noise.chi3)
-        y1 = torch.addcmul(torch.addcmul(drift + E2, betas[0], noise.dW), betas[1], noise.chi1)
-        differences = Differences(total + E2)
+        rows = room.sums(slice(3 * _STAGES - 3, None), weights, vectors)
+        ends = rows.view(-1, *y0.shape).unbind()
+        # chi3 = dW (dW^2 - 3 h) / (6 h), the divisor being in the weights.
+        E2 = torch.addcmul(ends[4] * chi2, ends[5], W.square().sub_(3 * dt).mul_(W))
+        y1 = torch.addcmul(ends[0] + E2, torch.addcmul(ends[1], ends[2], W), W)
+        differences = Differences(ends[3] + E2)
         if tableau.stiffness_stages:
             first, second = tableau.stiffness_stages
-            pair = Pair(arguments[first], arguments[second])
-            differences = Differences(total + E2, rows[6].view(y0.shape), pair)
+            differences = Differences(differences.error, ends[6], Pair(arguments[first], arguments[second]))
         return StochasticStep(t0, dt, y0, y1, y0.new_empty(0), differences)
