@@ -220,7 +220,7 @@ def test_trees_that_cannot_be_are_refused(change: dict[str, object], message: st
 
 @pytest.mark.parametrize("span", [(-0.1, 0.5), (0.5, 2.1), (0.7, 0.6)])
 def test_times_outside_the_span_or_out_of_order_are_refused(span: tuple[float, float]) -> None:
-    with pytest.raises(InputError, match="allowed: times in order within the path's span from 0.0 to 2.0"):
+    with pytest.raises(InputError, match=r"allowed: times in order within the path's span from 0\.0 to 2\.0"):
         tree(n=1).increment(*span)
 
 
