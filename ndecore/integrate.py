@@ -18,8 +18,8 @@ from ndecore.solution import Solution, SolveStats, StepRecords
 from ndecore.solvers.base import Solver, StepResult
 from ndecore.solvers.tsit5 import Tsit5
 from ndecore.status import Status
-from ndecore.terms import Term
-from ndecore.types import State, States
+from ndecore.terms import ODETerm, SDETerm, Term
+from ndecore.types import Carry, State, States
 
 Watch: TypeAlias = Callable[[float, State], None]  # (t, y) where an accepted step began
 
@@ -57,6 +57,8 @@ class Adjoint(ABC):
 
     differentiates_records: ClassVar[bool]  # whether error and stiffness can carry gradients
     tapes_states: ClassVar[bool]  # whether the states that a watch is told carry gradients
+    solves: ClassVar[tuple[type, ...]] = (ODETerm,)  # the equations it is for
+    is_closed: ClassVar[bool] = False  # whether it solves by methods of its own, and the solver of the settings rests
 
     @property
     def tells_steps(self) -> bool:
@@ -78,6 +80,7 @@ class Tape(Adjoint):
 
     differentiates_records: ClassVar[bool] = True
     tapes_states: ClassVar[bool] = True
+    solves: ClassVar[tuple[type, ...]] = (ODETerm, SDETerm)
 
     def solve(self, problem: Problem, settings: "SolveSettings") -> Solution:
         """Run the loop; see `Adjoint.solve`."""
@@ -120,7 +123,7 @@ class Accepted(NamedTuple):
     t: float
     dt: float
     y0: State
-    carry: State  # f(t, y0)
+    carry: Carry  # of the step before
     step: StepResult
     sizes: Tensor  # [5], see `StepSizes`
     inside: range  # the outputs inside the step, by number
@@ -163,7 +166,7 @@ class _Run:
         self.t, self.y = problem.t0, problem.y0
         self.differentiable = problem.differentiable_records and torch.is_grad_enabled()
         self.n_sized = problem.n_sized
-        self.evaluations_before = problem.term.n_evaluations
+        self.evaluations_before = problem.term.n_evaluations, problem.term.n_diffusion_evaluations
         self.n_accepted = self.n_rejected = 0
         self.times: list[tuple[float, float]] = []
         self.values: list[list[float]] = []  # the sizes of each accepted step
@@ -172,7 +175,8 @@ class _Run:
         # Below this a step is lost in the rounding of times: never under ten roundings of t itself, so that a step
         # which is shrunk and then rounded does shrink; near t = 0, where times are as fine as one likes, the span takes
         # the place of t, or shrinking would not end.
-        self.finest = 10 * torch.finfo(torch.float64).eps * abs(problem.t1 - problem.t0)
+        rounding = 10 * torch.finfo(torch.float64).eps * abs(problem.t1 - problem.t0)
+        self.finest = max(rounding, problem.term.resolution)
         # The field sees time in the state's dtype, and below its resolution stage times no longer differ.
         self.relative_resolution = max(torch.finfo(self.y.dtype).eps, 10 * torch.finfo(torch.float64).eps)
         # Outputs at t0 are known; the others are filled in as steps pass over them.
@@ -212,7 +216,7 @@ class _Run:
             dt, state = verdict.dt, verdict.state
         return Status.SUCCESS
 
-    def _first_step(self, carry: State) -> float:
+    def _first_step(self, carry: Carry) -> float:
         s, problem, span = self.settings, self.problem, self.problem.t1 - self.t
         if problem.first_step is not None:
             return math.copysign(min(abs(problem.first_step), abs(span)), span)
@@ -226,7 +230,10 @@ class _Run:
         if abs(left) <= self.settings.controller.stretch * abs(dt):
             return left, True
         # Rounded so that t + dt is exact: the recorded steps add up to the span, and replayed they are the same steps.
-        return (self.t + dt) - self.t, False
+        # Steps that nobody's error estimate has asked for are taken as they are.
+        is_asked = self.settings.controller.needs_error
+        end = self.problem.term.step_end(self.t, dt) if is_asked else self.t + dt
+        return end - self.t, False
 
     def _resolution(self) -> float:
         return max(self.relative_resolution * abs(self.t), self.finest)
@@ -278,12 +285,13 @@ class _Run:
         """What the run has come to."""
         problem, solver = self.problem, self.settings.solver
         stats = SolveStats(
-            n_evaluations=problem.term.n_evaluations - self.evaluations_before,
+            n_evaluations=problem.term.n_evaluations - self.evaluations_before[0],
             # The last stage of the last step serves the estimates alone.
             n_differentiated=self.n_accepted * solver.evaluations_per_step
-            + (self.differentiable and self.n_accepted > 0),
+            + solver.evaluations_for_estimates * (self.differentiable and self.n_accepted > 0),
             n_accepted=self.n_accepted,
             n_rejected=self.n_rejected,
+            n_diffusion_evaluations=problem.term.n_diffusion_evaluations - self.evaluations_before[1],
         )
         ys = torch.cat(self.saved)
         return Solution(problem.t0, problem.t1, self.y, problem.ts, ys, self._records(), stats, status)

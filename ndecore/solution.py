@@ -31,6 +31,7 @@ class SolveStats:
     n_differentiated: int  # of those, the evaluations on which y1 and differentiable records depend
     n_accepted: int
     n_rejected: int
+    n_diffusion_evaluations: int = 0  # of a stochastic equation; those above are of its drift
 
 
 @dataclass(frozen=True)

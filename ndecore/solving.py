@@ -8,19 +8,25 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from ndecore.brownian import BrownianPath, BrownianTree
 from ndecore.errors import InputError
 from ndecore.integrate import Problem, SolveSettings, Watch
+from ndecore.noise import check_noise
 from ndecore.running_cost import ChargedTerm, RunningCost
 from ndecore.solution import Solution
+from ndecore.solvers.sosri import SOSRI
 from ndecore.states import structure_of
-from ndecore.terms import ODETerm
-from ndecore.types import State, StateTree, VectorField
+from ndecore.terms import ODETerm, SDETerm, Term
+from ndecore.types import Calculus, Noise, State, StateTree, VectorField
 
 _DEFAULT_SETTINGS = SolveSettings()
+# The method of both papers; not their controller, which takes 1.5 to 2 times the steps of I at equal strong error, many
+# of them to grow from the first one (reports/benchmarks/sde_solvers.md).
+_STOCHASTIC_SETTINGS = SolveSettings(SOSRI(), rtol=1e-2, atol=1e-2)
 
 
 def solve(  # noqa: PLR0913 - one keyword for each thing that one may want of a solve
-    vector_field: VectorField | ODETerm,
+    vector_field: VectorField | ODETerm | SDETerm,
     y0: StateTree,
     t0: float,
     t1: float,
@@ -40,7 +46,8 @@ def solve(  # noqa: PLR0913 - one keyword for each thing that one may want of a 
     whole state, as in P1 and P2.
 
     Args:
-        vector_field: f(t, y), t a 0-d tensor, returning what y is; or an `ODETerm` that goes on counting.
+        vector_field: f(t, y), t a 0-d tensor, returning what y is; or an `ODETerm` that goes on counting; or an
+            `SDETerm`, for which see `solve_sde`.
         y0: initial state: a tensor of any shape, float32 or float64; or tuples, lists and dicts of such tensors, all
             of one dtype on one device. `solution.y1` and `solution.ys` are then built in the same way.
         t0: start, in units of time.
@@ -61,9 +68,11 @@ def solve(  # noqa: PLR0913 - one keyword for each thing that one may want of a 
         SolveFailed: the solve ended early and `throw` is set.
     """
     structure = structure_of(y0)
-    if isinstance(vector_field, ODETerm):
+    term: Term
+    if isinstance(vector_field, ODETerm | SDETerm):
         if structure is not None:
-            raise InputError("y0: got a structure with an ODETerm, allowed: a tensor; or pass the function itself")
+            kind = type(vector_field).__name__
+            raise InputError(f"y0: got a structure with an {kind}, allowed: a tensor; or pass the function itself")
         term = vector_field
     else:
         term = ODETerm(vector_field, parameters)
@@ -71,6 +80,9 @@ def solve(  # noqa: PLR0913 - one keyword for each thing that one may want of a 
             term = ODETerm(structure.flat(vector_field), term.parameters)
     state = y0 if structure is None else structure.flatten(y0)
     _check_problem(state, t0, t1, ts)
+    _check_equation(term, settings)
+    if isinstance(term, SDETerm):
+        _check_stochastic(term, state, (t0, t1), running_cost)
     if differentiable_records and not settings.adjoint.differentiates_records:
         raise InputError(
             f"differentiable_records: got true with {type(settings.adjoint).__name__}, which does not differentiate "
@@ -103,6 +115,93 @@ def _charged(problem: Problem, settings: SolveSettings, cost: RunningCost) -> So
     found = settings.adjoint.solve(joint, settings)
     (y1, costs), (ys, _) = charged.parts(found.y1), charged.parts(found.ys)
     return replace(found, y1=y1, ys=ys, costs=math.copysign(1.0, problem.t1 - problem.t0) * costs)
+
+
+def solve_sde(  # noqa: PLR0913 - one keyword for each thing that one may want of a solve
+    drift: VectorField,
+    diffusion: VectorField,
+    y0: State,
+    t0: float,
+    t1: float,
+    *,
+    path: BrownianPath | int,
+    noise: Noise = "diagonal",
+    calculus: Calculus = "ito",
+    is_mixing: bool = False,
+    settings: SolveSettings = _STOCHASTIC_SETTINGS,
+    ts: Sequence[float] = (),
+    parameters: Sequence[Tensor] | None = None,
+    differentiable_records: bool = False,
+    watch: Watch | None = None,
+    throw: bool = False,
+) -> Solution:
+    """Solve dy = f(t, y) dt + g(t, y) dW from y(t0) = y0 to t1 > t0 along one path of W; see `solve`.
+
+    Error control ends its steps where the path is cheap to know, so that solves of any tolerance follow one path;
+    constant steps are taken as they are, and are fastest along a `BrownianTree` of as many cells. Outputs in between
+    lie on straight lines. Adjoints: tape, checkpointed, or torchsde's.
+
+    Args:
+        drift: f(t, y), t a 0-d tensor; returns a tensor like y.
+        diffusion: g(t, y); see `SDETerm` for its shape.
+        y0: initial state [*batch, d], float32 or float64.
+        t0: start, in units of time.
+        t1: end; the last step ends exactly there.
+        path: W; or a seed, for the `BrownianTree` of it over [t0, t1] for diagonal or scalar noise.
+        noise: "diagonal", "scalar", "additive" or "general"; see `SDETerm`.
+        calculus: "ito" or "stratonovich".
+        is_mixing: see `SDETerm`.
+        settings: method, controller, adjoint, tolerances; by default SOSRI with rtol = atol = 0.01.
+        ts: output times from t0 to t1.
+        parameters: the tensors that f and g depend on, where the adjoint needs to know and they are not `nn.Module`s.
+        differentiable_records: whether error and stiffness carry gradients (for global regularizers).
+        watch: told (t, y) where each accepted step began, as the solve goes.
+        throw: raise `SolveFailed` unless the status is SUCCESS; otherwise read `solution.status`.
+
+    Returns:
+        The solution; evaluations of the drift and of the diffusion are counted apart.
+
+    Raises:
+        InputError: a caller's mistake; noise that the method does not take, with the reason.
+        SolveFailed: the solve ended early and `throw` is set.
+    """
+    if isinstance(path, int):
+        if noise not in ("diagonal", "scalar"):
+            raise InputError(f"path: got a seed for {noise!r} noise, allowed: a BrownianTree of shape [*batch, m]")
+        shape = y0.shape if noise == "diagonal" else (*y0.shape[:-1], 1)
+        path = BrownianTree(path, shape, t0, t1, dtype=y0.dtype, device=y0.device)
+    term = SDETerm(drift, diffusion, path, noise=noise, calculus=calculus, is_mixing=is_mixing, parameters=parameters)
+    return solve(
+        term,
+        y0,
+        t0,
+        t1,
+        settings=settings,
+        ts=ts,
+        differentiable_records=differentiable_records,
+        watch=watch,
+        throw=throw,
+    )
+
+
+def _check_equation(term: Term, settings: SolveSettings) -> None:
+    """Raise `InputError` if adjoint or method are for another kind of equation."""
+    adjoint = settings.adjoint
+    if not isinstance(term, adjoint.solves):
+        allowed = "an adjoint for ordinary ones" if isinstance(term, ODETerm) else "tape, checkpointed, or torchsde's"
+        raise InputError(
+            f"adjoint: got {type(adjoint).__name__} with an equation of {type(term).__name__}, allowed: {allowed}"
+        )
+    if not adjoint.is_closed:
+        settings.solver.check(term)
+
+
+def _check_stochastic(term: SDETerm, y0: State, span: tuple[float, float], running_cost: RunningCost | None) -> None:
+    if span[1] < span[0]:
+        raise InputError(f"t0, t1: got {span[0]!r}, {span[1]!r} with an SDETerm, allowed: t0 <= t1")
+    if running_cost is not None:
+        raise InputError("running_cost: got one with an SDETerm, allowed: none; it is for ordinary equations")
+    check_noise(term, span[0], y0)
 
 
 def _check_problem(y0: State, t0: float, t1: float, ts: Sequence[float]) -> None:

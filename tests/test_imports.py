@@ -30,6 +30,7 @@ LAYERS = (
         "ndecore.terms",
         "ndecore.running_cost",
         "ndecore.brownian",
+        "ndecore.noise",
         "ndecore.states",
         "ndecore.solution",
     ),
@@ -82,6 +83,11 @@ DOORS = {
         "studies.benchmarks.workloads",
     },
     "torchode": {"studies.benchmarks.solvers"},
+    "torchsde": {
+        "ndecore.adjoints.torchsde",
+        "studies.benchmarks.stochastic",
+        "studies.benchmarks.stochastic_workload",
+    },
 }
 # What a room may not import at all.
 STAYS_OUT = {
@@ -310,9 +316,10 @@ def test_every_public_name_of_ndecore_and_every_registered_name_loads() -> None:
 import ndecore
 from ndecore.controllers import CONTROLLERS
 from ndecore.regularizers import REGULARIZERS, SCHEDULES
-from ndecore.solvers import SOLVERS
+from ndecore.solvers import SDE_SOLVERS, SOLVERS
 from ndecore.tasks import TASKS
 [getattr(ndecore, name) for name in dir(ndecore)]
-[registry[name] for registry in (CONTROLLERS, REGULARIZERS, SCHEDULES, SOLVERS, TASKS) for name in registry]
+families = (CONTROLLERS, REGULARIZERS, SCHEDULES, SDE_SOLVERS, SOLVERS, TASKS)
+[registry[name] for registry in families for name in registry]
 """
     assert loaded_by(code, "ray", "optuna", "mlflow", "plotly") == []

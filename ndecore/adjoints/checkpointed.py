@@ -11,7 +11,8 @@ from ndecore.adjoints.replay import Bars, Products, add, gathered, known_paramet
 from ndecore.integrate import Accepted, Adjoint, Problem, SolveSettings, integrate, step_records
 from ndecore.norms import Measured, SizeTape, StepSizes, refuse_second_derivative
 from ndecore.solution import Solution
-from ndecore.types import State, States
+from ndecore.terms import ODETerm, SDETerm
+from ndecore.types import Carry, State, States
 
 _FEW, _MOST = 16384, 32  # elements in the states of the steps that are made again at once, and how many at most
 
@@ -30,6 +31,7 @@ class Checkpointed(Adjoint):
 
     differentiates_records: ClassVar[bool] = True
     tapes_states: ClassVar[bool] = False
+    solves: ClassVar[tuple[type, ...]] = (ODETerm, SDETerm)
 
     def solve(self, problem: Problem, settings: SolveSettings) -> Solution:
         """Solve without a tape and remember the steps; see `Adjoint.solve`."""
@@ -45,7 +47,8 @@ class Checkpointed(Adjoint):
         t, dt = solution.records.t, solution.records.dt
         records = step_records(t, dt, StepSizes(*sizes), problem.n_sized, settings.solver)
         # The last stage of the last step serves the estimates alone.
-        n_differentiated = solution.stats.n_differentiated + (solution.stats.n_accepted > 0)
+        for_estimates = settings.solver.evaluations_for_estimates * (solution.stats.n_accepted > 0)
+        n_differentiated = solution.stats.n_differentiated + for_estimates
         return replace(solution, records=records, stats=replace(solution.stats, n_differentiated=n_differentiated))
 
 
@@ -55,7 +58,7 @@ class _Kept(NamedTuple):
     t: float
     dt: float
     y0: State
-    carry: State  # f(t, y0)
+    carry: Carry  # of the step before
     inside: range  # the outputs inside the step, by number
     at_end: range  # those at its end
 
@@ -119,6 +122,8 @@ class _Run:
                 y, carry = again.y1, again.carry
                 made.append(y)
                 cotangents.append(gathered(ys_bar, step.at_end))
+            if isinstance(products.term, SDETerm):  # whose start need not evaluate anything
+                products.check(y, y0, carry0)
             if sizes_bar is not None:
                 made.append(tape.result())
                 cotangents.append(sizes_bar[:, chunk.start : chunk.stop])

@@ -43,6 +43,7 @@ class Torchdiffeq(Adjoint):
     step_size: float | None = None
     differentiates_records: ClassVar[bool] = False
     tapes_states: ClassVar[bool] = True
+    is_closed: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check(self.method, self.step_size)
@@ -72,6 +73,7 @@ class TorchdiffeqAdjoint(Adjoint):
     step_size: float | None = None
     differentiates_records: ClassVar[bool] = False
     tapes_states: ClassVar[bool] = False
+    is_closed: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check(self.method, self.step_size)

@@ -39,7 +39,7 @@ class Controller(ABC):
         """The first step of a solve over `span` = t1 - t0; `probe()` is the automatic one and costs one evaluation."""
 
     @abstractmethod
-    def judge(self, error_ratio: float, dt: float, state: ControllerState, error_order: int) -> Verdict:
+    def judge(self, error_ratio: float, dt: float, state: ControllerState, error_order: float) -> Verdict:
         """Judge a step.
 
         Args:

@@ -33,7 +33,7 @@ class ConstantStep(Controller):
         """Begin with the step; the probe is not called, and there is nothing to remember."""
         return Start(math.copysign(self.step_size, span), None)
 
-    def judge(self, error_ratio: float, dt: float, state: ControllerState, error_order: int) -> Verdict:
+    def judge(self, error_ratio: float, dt: float, state: ControllerState, error_order: float) -> Verdict:
         """Accept, and go on with the same step."""
         # Not dt itself, which was rounded on its way, and again at each step.
         return Verdict(True, math.copysign(self.step_size, dt), None)

@@ -19,7 +19,7 @@ class IController(Controller):
         """Begin with the automatic step; nothing to remember."""
         return Start(probe(), None)
 
-    def judge(self, error_ratio: float, dt: float, state: ControllerState, error_order: int) -> Verdict:
+    def judge(self, error_ratio: float, dt: float, state: ControllerState, error_order: float) -> Verdict:
         """Accept below 1; see `Controller.judge`."""
         factor = error_ratio ** (-1 / error_order) if error_ratio > 0 else float("inf")
         return Verdict(error_ratio < 1, dt * self.bounds.clip(factor), None)

@@ -13,7 +13,7 @@ class PIController(Controller):
     """dt <- dt clip(safety q_prev^beta2 / q^beta1), beta1 = 7/(10 k), beta2 = 2/(5 k), k the error estimate's order.
 
     A rejected step shrinks by safety q^(-beta1) and leaves the remembered ratio as it was. For Tsit5 beta1 = 0.14 and
-    beta2 = 0.08, the controller of both papers.
+    beta2 = 0.08, the controller of both papers; for SOSRI 7/15 and 4/15, there with `StepBounds(grow=9 / 8)`.
 
     Reference: Gustafsson, ACM TOMS 17 (1991) 533-554; constants of OrdinaryDiffEq.jl.
     """
@@ -24,7 +24,7 @@ class PIController(Controller):
         """Begin with the automatic step, as if the ratio before it had been 1e-4."""
         return Start(probe(), _FIRST_RATIO)
 
-    def judge(self, error_ratio: float, dt: float, state: ControllerState, error_order: int) -> Verdict:
+    def judge(self, error_ratio: float, dt: float, state: ControllerState, error_order: float) -> Verdict:
         """Accept below 1; see `Controller.judge`."""
         assert isinstance(state, float), "the state comes from start() or from the verdict before"
         proportional = error_ratio ** (-0.7 / error_order) if error_ratio > 0 else float("inf")

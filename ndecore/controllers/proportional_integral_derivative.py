@@ -26,7 +26,7 @@ class PIDController(Controller):
         """Begin with the automatic step, as if both ratios before it had been 1."""
         return Start(probe(), (1.0, 1.0))
 
-    def judge(self, error_ratio: float, dt: float, state: ControllerState, error_order: int) -> Verdict:
+    def judge(self, error_ratio: float, dt: float, state: ControllerState, error_order: float) -> Verdict:
         """Accept below 1; see `Controller.judge`."""
         assert isinstance(state, tuple), "the state comes from start() or from the verdict before"
         proportional = error_ratio ** (-0.58 / error_order) if error_ratio > 0 else float("inf")

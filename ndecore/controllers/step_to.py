@@ -31,7 +31,7 @@ class StepTo(Controller):
             )
         return Start(self.dts[0], 1)
 
-    def judge(self, error_ratio: float, dt: float, state: ControllerState, error_order: int) -> Verdict:
+    def judge(self, error_ratio: float, dt: float, state: ControllerState, error_order: float) -> Verdict:
         """Accept, and go on with the next recorded step."""
         assert isinstance(state, int), "the state counts the steps that were given out"
         following = self.dts[state] if state < len(self.dts) else dt

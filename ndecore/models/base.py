@@ -10,7 +10,7 @@ from ndecore.integrate import SolveSettings, Watch
 from ndecore.running_cost import RunningCost
 from ndecore.solution import Solution
 from ndecore.solving import solve
-from ndecore.terms import ODETerm
+from ndecore.terms import ODETerm, SDETerm
 from ndecore.types import State, States
 
 Grid: TypeAlias = tuple[float, ...]  # t0, the times between at which a model reads the solution, and t1
@@ -42,7 +42,7 @@ class SolveRequest:
     wishes: Wishes | None = None
     throw: bool = True
 
-    def solve(self, term: ODETerm, y0: State, grid: Grid) -> Trajectory:
+    def solve(self, term: ODETerm | SDETerm, y0: State, grid: Grid) -> Trajectory:
         """Solve from y0 at grid[0] over the grid, or over the one that is wished for in its place."""
         wishes = self.wishes or Wishes(grid)
         t0, *inner, t1 = wishes.grid
@@ -70,7 +70,7 @@ class Prediction:
     """A model's output and the solve behind it."""
 
     output: Tensor
-    term: ODETerm  # has counted the evaluations
+    term: ODETerm | SDETerm  # has counted the evaluations
     solution: Solution
 
 

@@ -1,4 +1,4 @@
-"""Step methods for initial value problems, by name."""
+"""Step methods for initial value problems, by name: for ordinary equations, and for stochastic ones."""
 
 from ndecore.registry import Registry
 
@@ -13,5 +13,16 @@ SOLVERS = Registry(
         "tsit5": "ndecore.solvers.tsit5:Tsit5",
         "dopri5": "ndecore.solvers.dopri5:Dopri5",
         "dop853": "ndecore.solvers.dop853:DOP853",
+    },
+)
+SDE_SOLVERS = Registry(
+    "solver for stochastic equations",
+    {
+        "sosri": "ndecore.solvers.sosri:SOSRI",
+        "sosri2": "ndecore.solvers.sosri2:SOSRI2",
+        "milstein": "ndecore.solvers.milstein:Milstein",
+        "euler_maruyama": "ndecore.solvers.euler_maruyama:EulerMaruyama",
+        "euler_heun": "ndecore.solvers.euler_heun:EulerHeun",
+        "reversible_heun": "ndecore.solvers.reversible_heun:ReversibleHeun",
     },
 )
