@@ -44,6 +44,8 @@ _HOMES = {
     "Interpolating": "ndecore.adjoints.interpolating",
     "Torchdiffeq": "ndecore.adjoints.torchdiffeq",
     "TorchdiffeqAdjoint": "ndecore.adjoints.torchdiffeq",
+    "Torchsde": "ndecore.adjoints.torchsde",
+    "TorchsdeAdjoint": "ndecore.adjoints.torchsde",
     "NoRegularizer": "ndecore.regularizers.none",
     "GlobalError": "ndecore.regularizers.error",
     "GlobalStiffness": "ndecore.regularizers.stiffness",

@@ -19,7 +19,7 @@ from ndecore.solvers.base import Solver, StepResult
 from ndecore.solvers.tsit5 import Tsit5
 from ndecore.status import Status
 from ndecore.terms import ODETerm, SDETerm, Term
-from ndecore.types import State, States
+from ndecore.types import Carry, State, States
 
 Watch: TypeAlias = Callable[[float, State], None]  # (t, y) where an accepted step began
 
@@ -123,7 +123,7 @@ class Accepted(NamedTuple):
     t: float
     dt: float
     y0: State
-    carry: State  # f(t, y0)
+    carry: Carry  # of the step before
     step: StepResult
     sizes: Tensor  # [5], see `StepSizes`
     inside: range  # the outputs inside the step, by number
@@ -216,7 +216,7 @@ class _Run:
             dt, state = verdict.dt, verdict.state
         return Status.SUCCESS
 
-    def _first_step(self, carry: State) -> float:
+    def _first_step(self, carry: Carry) -> float:
         s, problem, span = self.settings, self.problem, self.problem.t1 - self.t
         if problem.first_step is not None:
             return math.copysign(min(abs(problem.first_step), abs(span)), span)

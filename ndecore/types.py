@@ -8,6 +8,7 @@ from torch import Tensor
 
 Scalar: TypeAlias = Float[Tensor, ""]
 State: TypeAlias = Float[Tensor, "*state"]  # the solution at one time, any shape
+Carry: TypeAlias = Float[Tensor, "..."]  # what a step leaves for the next; see `StepResult`
 States: TypeAlias = Float[Tensor, "times *state"]  # noqa: F821 - the solution at several times
 PerStep: TypeAlias = Float[Tensor, " steps"]  # one value per accepted step
 PerPenalty: TypeAlias = Float[Tensor, " penalties"]

@@ -72,6 +72,11 @@ DOORS = {
         "studies.benchmarks.workloads",
     },
     "torchode": {"studies.benchmarks.solvers"},
+    "torchsde": {
+        "ndecore.adjoints.torchsde",
+        "studies.benchmarks.stochastic",
+        "studies.benchmarks.stochastic_variants",
+    },
 }
 # What a room may not import at all.
 STAYS_OUT = {

@@ -12,6 +12,16 @@ ADJOINTS = Registry(
         "torchdiffeq_adjoint": "ndecore.adjoints.torchdiffeq:TorchdiffeqAdjoint",
     },
 )
+# Of stochastic equations.
+SDE_ADJOINTS = Registry(
+    "adjoint for stochastic equations",
+    {
+        "tape": "ndecore.integrate:Tape",
+        "checkpointed": "ndecore.adjoints.checkpointed:Checkpointed",
+        "torchsde": "ndecore.adjoints.torchsde:Torchsde",
+        "torchsde_adjoint": "ndecore.adjoints.torchsde:TorchsdeAdjoint",
+    },
+)
 # Of torchdiffeq 0.2.5; a list here, so that a spec is checked without importing it.
 TORCHDIFFEQ_ADAPTIVE = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
 TORCHDIFFEQ_METHODS = (
@@ -25,3 +35,5 @@ TORCHDIFFEQ_METHODS = (
     "implicit_adams",
     "scipy_solver",
 )
+# Of torchsde 0.2.6, without those that want the area between motions.
+TORCHSDE_METHODS = ("euler", "milstein", "srk", "euler_heun", "heun", "midpoint", "reversible_heun")

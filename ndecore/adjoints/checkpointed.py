@@ -12,7 +12,7 @@ from ndecore.integrate import Accepted, Adjoint, Problem, SolveSettings, integra
 from ndecore.norms import Measured, SizeTape, StepSizes, refuse_second_derivative
 from ndecore.solution import Solution
 from ndecore.terms import ODETerm, SDETerm
-from ndecore.types import State, States
+from ndecore.types import Carry, State, States
 
 _FEW, _MOST = 16384, 32  # elements in the states of the steps that are made again at once, and how many at most
 
@@ -58,7 +58,7 @@ class _Kept(NamedTuple):
     t: float
     dt: float
     y0: State
-    carry: State  # f(t, y0)
+    carry: Carry  # of the step before
     inside: range  # the outputs inside the step, by number
     at_end: range  # those at its end
 

@@ -4,11 +4,10 @@ import math
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
 from ndecore.norms import rms_norm, tolerance_scale
 from ndecore.terms import SDETerm, Term
-from ndecore.types import Scalar, State
+from ndecore.types import Carry, Scalar, State
 
 _TINY_STEP = 1e-6  # unit of time, where the state or the slope gives no scale
 
@@ -18,7 +17,7 @@ def initial_step(  # noqa: PLR0913, PLR0917 - the inputs of the published algori
     term: Term,
     t0: float,
     y0: State,
-    f0: State,
+    f0: Carry,
     span: float,
     order: float,
     rtol: float,
@@ -63,7 +62,7 @@ def initial_step(  # noqa: PLR0913, PLR0917 - the inputs of the published algori
 
 
 def _stochastic_step(  # noqa: PLR0917 - those of `initial_step`
-    term: SDETerm, t0: float, y0: State, slopes: Tensor, span: float, order: float, size: Callable[[State], Scalar]
+    term: SDETerm, t0: float, y0: State, slopes: Carry, span: float, order: float, size: Callable[[State], Scalar]
 ) -> float:
     """The same with |f| + 3 |g| for the slope, a motion being below three deviations; forwards in time.
 

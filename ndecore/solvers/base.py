@@ -7,14 +7,14 @@ from typing import Any, ClassVar
 from ndecore.errors import InputError
 from ndecore.norms import Differences
 from ndecore.terms import SDETerm, Term
-from ndecore.types import Calculus, Noise, State, States
+from ndecore.types import Calculus, Carry, Noise, State, States
 
 
 class StepResult(ABC):
     """One attempted step from (t0, y0) over dt. What nobody asks for is not computed."""
 
     y1: State  # the solution at t0 + dt
-    carry: State  # what the next step from y1 starts with: f(t0 + dt, y1); empty if that step evaluates all it needs
+    carry: Carry  # what the next step from y1 starts with: f(t0 + dt, y1); empty if that step evaluates all it needs
 
     @abstractmethod
     def differences(self) -> Differences:
@@ -67,7 +67,7 @@ class Solver(ABC):
             )
 
     @abstractmethod
-    def start(self, term: Term, t0: float, y0: State) -> State:
+    def start(self, term: Term, t0: float, y0: State) -> Carry:
         """The carry of the first step: f(t0, y0); of a stochastic equation f and g, [2, *state], or nothing."""
 
     @abstractmethod
@@ -75,7 +75,7 @@ class Solver(ABC):
         """Memory that the steps of one solve from states like `y0` may share, whatever the method keeps in it."""
 
     @abstractmethod
-    def step(self, term: Term, t0: float, dt: float, y0: State, carry: State, scratch: Any = None) -> StepResult:  # noqa: PLR0917
+    def step(self, term: Term, t0: float, dt: float, y0: State, carry: Carry, scratch: Any = None) -> StepResult:  # noqa: PLR0917
         """Attempt one step.
 
         Args:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from ndecore.solvers.stochastic import StochasticSolver, StochasticStep, stochastic
 from ndecore.terms import Term
-from ndecore.types import Calculus, Noise, State
+from ndecore.types import Calculus, Carry, Noise, State
 
 
 class EulerHeun(StochasticSolver):
@@ -23,7 +23,7 @@ class EulerHeun(StochasticSolver):
     noise_types: ClassVar[Mapping[Noise, float]] = {"diagonal": 1.0, "scalar": 1.0, "additive": 1.0, "general": 0.5}
 
     def step(  # noqa: PLR0917
-        self, term: Term, t0: float, dt: float, y0: State, carry: State, scratch: Any = None
+        self, term: Term, t0: float, dt: float, y0: State, carry: Carry, scratch: Any = None
     ) -> StochasticStep:
         """One evaluation of the drift, two of the diffusion; see `Solver.step`."""
         sde = stochastic(term)

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from ndecore.solvers.stochastic import StochasticSolver, StochasticStep, stochastic
 from ndecore.terms import Term
-from ndecore.types import Calculus, Noise, State
+from ndecore.types import Calculus, Carry, Noise, State
 
 
 class EulerMaruyama(StochasticSolver):
@@ -20,7 +20,7 @@ class EulerMaruyama(StochasticSolver):
     noise_types: ClassVar[Mapping[Noise, float]] = {"diagonal": 0.5, "scalar": 0.5, "additive": 1.0, "general": 0.5}
 
     def step(  # noqa: PLR0917
-        self, term: Term, t0: float, dt: float, y0: State, carry: State, scratch: Any = None
+        self, term: Term, t0: float, dt: float, y0: State, carry: Carry, scratch: Any = None
     ) -> StochasticStep:
         """One evaluation each of drift and diffusion; see `Solver.step`."""
         sde = stochastic(term)

@@ -11,7 +11,7 @@ from ndecore.solvers.base import Solver, StepResult
 from ndecore.solvers.stages import Closed, Scratch, Stages
 from ndecore.solvers.tableau import Tableau
 from ndecore.terms import Term
-from ndecore.types import State, States
+from ndecore.types import Carry, State, States
 
 _DAMPING = 0.1  # of the estimate of lower order
 
@@ -20,7 +20,7 @@ class RungeKuttaStep(StepResult):
     """One step and what can be read off its stages, once they are all in."""
 
     def __init__(  # noqa: PLR0917 - all that a step is
-        self, tableau: Tableau, term: Term, t0: float, dt: float, y0: State, carry: State, scratch: Scratch
+        self, tableau: Tableau, term: Term, t0: float, dt: float, y0: State, carry: Carry, scratch: Scratch
     ) -> None:
         self._tableau, self._term, self._t0, self._dt = tableau, term, t0, dt
         self._shape, self._of = y0.shape, scratch.coefficients
@@ -108,7 +108,7 @@ class ExplicitRungeKutta(Solver):
         cls.evaluations_per_step = cls.tableau.n_stages - 1
         cls.evaluations_per_output = len(cls.tableau.further_c)
 
-    def start(self, term: Term, t0: float, y0: State) -> State:
+    def start(self, term: Term, t0: float, y0: State) -> Carry:
         """f(t0, y0)."""
         return term(t0, y0)
 
@@ -117,7 +117,7 @@ class ExplicitRungeKutta(Solver):
         return Scratch(self.tableau, y0)
 
     def step(  # noqa: PLR0917
-        self, term: Term, t0: float, dt: float, y0: State, carry: State, scratch: Scratch | None = None
+        self, term: Term, t0: float, dt: float, y0: State, carry: Carry, scratch: Scratch | None = None
     ) -> RungeKuttaStep:
         """Evaluate the stages; see `Solver.step`."""
         return RungeKuttaStep(self.tableau, term, t0, dt, y0, carry, scratch or self.scratch(y0))

@@ -10,7 +10,7 @@ import torch
 from ndecore.running_cost import directional_derivative
 from ndecore.solvers.stochastic import StochasticSolver, StochasticStep, stochastic
 from ndecore.terms import SDETerm, Term
-from ndecore.types import Calculus, Noise, State
+from ndecore.types import Calculus, Carry, Noise, State
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Milstein(StochasticSolver):
     noise_types: ClassVar[Mapping[Noise, float]] = {"diagonal": 1.0, "scalar": 1.0, "additive": 1.0}
 
     def step(  # noqa: PLR0917
-        self, term: Term, t0: float, dt: float, y0: State, carry: State, scratch: Any = None
+        self, term: Term, t0: float, dt: float, y0: State, carry: Carry, scratch: Any = None
     ) -> StochasticStep:
         """One evaluation each of drift and diffusion, one more of the diffusion if gradient-free."""
         sde = stochastic(term)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ndecore.solvers.stochastic import StochasticSolver, StochasticStep, stochastic
 from ndecore.terms import SDETerm, Term
-from ndecore.types import Calculus, Noise, State
+from ndecore.types import Calculus, Carry, Noise, State
 
 
 class _Slopes(NamedTuple):
@@ -46,7 +46,7 @@ class ReversibleHeun(StochasticSolver):
     calculus: ClassVar[Calculus | None] = "stratonovich"
     noise_types: ClassVar[Mapping[Noise, float]] = {"diagonal": 0.5, "scalar": 0.5, "additive": 1.0, "general": 0.5}
 
-    def start(self, term: Term, t0: float, y0: State) -> State:
+    def start(self, term: Term, t0: float, y0: State) -> Carry:
         """z = y."""
         return y0
 
@@ -55,7 +55,7 @@ class ReversibleHeun(StochasticSolver):
         return Scratch()
 
     def step(  # noqa: PLR0917
-        self, term: Term, t0: float, dt: float, y0: State, carry: State, scratch: Scratch | None = None
+        self, term: Term, t0: float, dt: float, y0: State, carry: Carry, scratch: Scratch | None = None
     ) -> StochasticStep:
         """One evaluation each of drift and diffusion, two where the step before did not leave them."""
         sde, room = stochastic(term), scratch or Scratch()

@@ -8,7 +8,7 @@ import torch
 from ndecore.norms import Differences
 from ndecore.solvers.base import Solver, StepResult
 from ndecore.terms import SDETerm, Term
-from ndecore.types import State, States
+from ndecore.types import Carry, State, States
 
 _NOTHING = Differences(None)
 
@@ -26,7 +26,7 @@ class StochasticStep(StepResult):
     """
 
     def __init__(  # noqa: PLR0917 - all that a step is
-        self, t0: float, dt: float, y0: State, y1: State, carry: State, differences: Differences | None = None
+        self, t0: float, dt: float, y0: State, y1: State, carry: Carry, differences: Differences | None = None
     ) -> None:
         self._t0, self._dt, self._y0 = t0, dt, y0
         self.y1, self.carry = y1, carry
@@ -50,7 +50,7 @@ class StochasticSolver(Solver):
     evaluations_per_output: ClassVar[int] = 0
     evaluations_for_estimates: ClassVar[int] = 0
 
-    def start(self, term: Term, t0: float, y0: State) -> State:
+    def start(self, term: Term, t0: float, y0: State) -> Carry:
         """Nothing: a step evaluates what it needs."""
         return y0.new_empty(0)
 

@@ -13,7 +13,7 @@ from ndecore.norms import Differences, Pair
 from ndecore.solvers.stochastic import StochasticSolver, StochasticStep, stochastic
 from ndecore.solvers.tableau import Weights
 from ndecore.terms import SDETerm, Term
-from ndecore.types import Calculus, Noise, State
+from ndecore.types import Calculus, Carry, Noise, State
 
 _ROUNDING = 1e-11  # published coefficients carry 14 to 17 digits, and conditions multiply four of them
 _STAGES = 4
@@ -176,7 +176,7 @@ class Scratch:
             self._weights = h, own
         return self._weights[1]
 
-    def slopes(self, sde: SDETerm, t0: float, y0: State, carry: State) -> tuple[Tensor, Tensor]:
+    def slopes(self, sde: SDETerm, t0: float, y0: State, carry: Carry) -> tuple[Tensor, Tensor]:
         """f and g where a step begins: from the carry, from an attempt before, or evaluated."""
         if carry.numel():
             f, g = carry.unbind()
@@ -218,7 +218,7 @@ class StochasticRungeKutta(StochasticSolver):
     def __init_subclass__(cls) -> None:
         cls.tells_stiffness = cls.tableau.stiffness_stages is not None
 
-    def start(self, term: Term, t0: float, y0: State) -> State:
+    def start(self, term: Term, t0: float, y0: State) -> Carry:
         """f and g at the start, which the automatic step looks at too: [2, *state]."""
         sde = stochastic(term)
         return torch.stack([sde(t0, y0), sde.diffusion(t0, y0)])
@@ -228,7 +228,7 @@ class StochasticRungeKutta(StochasticSolver):
         return Scratch(self.tableau, y0)
 
     def step(  # noqa: PLR0917
-        self, term: Term, t0: float, dt: float, y0: State, carry: State, scratch: Scratch | None = None
+        self, term: Term, t0: float, dt: float, y0: State, carry: Carry, scratch: Scratch | None = None
     ) -> StochasticStep:
         """Evaluate the stages; see `Solver.step`."""
         sde, room, tableau = stochastic(term), scratch or self.scratch(y0), self.tableau
