@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from torch import Tensor, nn
 
@@ -87,6 +87,7 @@ class SolvingModel(nn.Module, ABC):
     """A model whose forward pass solves one differential equation; a stochastic one in evaluation mode maybe more often."""
 
     grid: Grid
+    is_stochastic: ClassVar[bool] = False  # whether it follows random paths
 
     @abstractmethod
     def forward(self, inputs: Any, request: SolveRequest) -> Prediction:

@@ -1,5 +1,7 @@
 """Classification through a neural SDE."""
 
+from typing import ClassVar
+
 import torch
 
 from ndecore.models.base import Prediction, SolveRequest, SolvingModel
@@ -25,6 +27,8 @@ class NeuralSDEClassifier(SolvingModel):
 
     Reference: P1, MNIST neural SDE.
     """
+
+    is_stochastic: ClassVar[bool] = True
 
     def __init__(  # noqa: PLR0917 - the layers, one after the other
         self,

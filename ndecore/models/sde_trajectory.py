@@ -1,6 +1,7 @@
 """Random paths as solutions of a neural SDE."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from ndecore.models.base import Prediction, SolveRequest, SolvingModel
 from ndecore.models.neural_sde import NeuralSDE
@@ -16,6 +17,8 @@ class NeuralSDEPaths(SolvingModel):
 
     Reference: P1, spiral SDE.
     """
+
+    is_stochastic: ClassVar[bool] = True
 
     def __init__(self, sde: NeuralSDE, times: Sequence[float]) -> None:
         super().__init__()

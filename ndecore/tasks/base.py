@@ -27,10 +27,12 @@ class Hyperparameters:
 
 
 class Task(ABC):
-    """A problem to train on."""
+    """A problem to train on; the fields of one that is a dataclass are keys of a config."""
 
     metrics: ClassVar[tuple[Metric, ...]]  # what `scores` returns, in the same order
     defaults: ClassVar[Hyperparameters]
+    is_stochastic: ClassVar[bool] = False  # whether its model solves stochastic equations, and wants solvers for those
+    tolerance: ClassVar[float] = 1e-6  # rtol and atol of a config that is silent
 
     @abstractmethod
     def splits(self) -> Splits:
