@@ -11,14 +11,12 @@ import torch
 from torch import Tensor
 
 from ndecore.controllers.integral import IController
-from ndecore.controllers.proportional_integral import PIController
 from ndecore.datasets.base import Split
 from ndecore.errors import SolveFailed
 from ndecore.integrate import SolveSettings, Tape
 from ndecore.models.base import SolveRequest, SolvingModel
 from ndecore.solvers.sosri import SOSRI
 from ndecore.solvers.tsit5 import Tsit5
-from ndecore.solving import PUBLISHED_BOUNDS
 
 _REFERENCE_TOLERANCE = 1e-9  # of the float64 solve that the solver gap is measured against
 _REFERENCE_STEPS = 4096  # at least: a tolerance 10^5 times tighter takes ten times the steps at order 5
@@ -137,7 +135,6 @@ def _reference_settings(settings: SolveSettings) -> SolveSettings:
 
 
 def _stochastic_reference(settings: SolveSettings) -> SolveSettings:
-    """SOSRI at tolerances `_TIGHTER` times tighter than theirs, and than the published ones where steps are constant."""
+    """SOSRI at tighter tolerances, and those of `_LOOSEST` made tighter where steps are constant or very large."""
     rtol, atol = (min(tolerance, _LOOSEST) / _TIGHTER for tolerance in (settings.rtol, settings.atol))
-    controller, max_steps = PIController(PUBLISHED_BOUNDS), max(_REFERENCE_STEPS, settings.max_steps)
-    return SolveSettings(SOSRI(), controller, Tape(), rtol=rtol, atol=atol, max_steps=max_steps)
+    return SolveSettings(SOSRI(), rtol=rtol, atol=atol, max_steps=max(_REFERENCE_STEPS, settings.max_steps))

@@ -75,7 +75,7 @@ DOORS = {
     "torchsde": {
         "ndecore.adjoints.torchsde",
         "studies.benchmarks.stochastic",
-        "studies.benchmarks.stochastic_variants",
+        "studies.benchmarks.stochastic_workload",
     },
 }
 # What a room may not import at all.

@@ -71,7 +71,7 @@ class Products:
         self,
         made: Sequence[Tensor],
         cotangents: Sequence[Tensor | None],
-        states: Sequence[State],
+        states: Sequence[Tensor],
         retain_graph: bool = False,
     ) -> Bars:
         """The cotangents of `states` and of the parameters from those of what was made of them."""

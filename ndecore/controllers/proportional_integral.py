@@ -13,7 +13,7 @@ class PIController(Controller):
     """dt <- dt clip(safety q_prev^beta2 / q^beta1), beta1 = 7/(10 k), beta2 = 2/(5 k), k the error estimate's order.
 
     A rejected step shrinks by safety q^(-beta1) and leaves the remembered ratio as it was. For Tsit5 beta1 = 0.14 and
-    beta2 = 0.08, the controller of both papers.
+    beta2 = 0.08, the controller of both papers; for SOSRI 7/15 and 4/15, there with `StepBounds(grow=9 / 8)`.
 
     Reference: Gustafsson, ACM TOMS 17 (1991) 533-554; constants of OrdinaryDiffEq.jl.
     """

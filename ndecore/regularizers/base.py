@@ -12,7 +12,7 @@ from ndecore.integrate import SolveSettings
 from ndecore.models.base import Grid, Wishes
 from ndecore.solution import Solution
 from ndecore.solvers.base import Solver
-from ndecore.terms import ODETerm
+from ndecore.terms import ODETerm, SDETerm
 from ndecore.types import PerStep, Scalar
 
 Aggregation: TypeAlias = Literal["sum", "mean", "max"]
@@ -23,7 +23,7 @@ AGGREGATIONS: tuple[Aggregation, ...] = ("sum", "mean", "max")
 class PenaltyContext:
     """A finished solve, as a penalty sees it."""
 
-    term: ODETerm
+    term: ODETerm | SDETerm
     settings: SolveSettings
     solution: Solution
     wishes: Wishes  # what the penalty wished for, and got

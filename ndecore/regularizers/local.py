@@ -15,7 +15,9 @@ from ndecore.models.base import Grid, Wishes
 from ndecore.norms import StepSizes, sizes_of_step
 from ndecore.regularizers.base import PenaltyContext, Regularizer, drawn_seed
 from ndecore.solvers.base import Solver
+from ndecore.solvers.sosri2 import SOSRI2
 from ndecore.solvers.tsit5 import Tsit5
+from ndecore.terms import SDETerm
 from ndecore.types import Scalar, State
 
 SAMPLINGS = ("unbiased", "biased")
@@ -42,6 +44,10 @@ class LocalPenalty(Regularizer):
     The step starts with a new automatic step size, as a new integrator on (t_reg, t1) would. It is one of the solver
     that the settings name, or of Tsit5 where that one cannot tell (P2's code takes Tsit5 always). The solve may be by
     any method and adjoint.
+
+    Of a stochastic equation, increments are fresh too, and constants as dt and the state; drift and diffusion at the
+    start of the step are differentiated (P2's code does so here, and not for ordinary equations). The step is one of
+    SOSRI2 where the settings' solver cannot tell, as in P2's text.
 
     Args:
         sampling: "unbiased" or "biased".
@@ -96,7 +102,10 @@ class LocalPenalty(Regularizer):
 
     def penalty(self, context: PenaltyContext) -> Scalar:
         """R of the solve; see the class."""
-        sizes = [self.size(self._step(context, t, u)) for t, u in self._sampled(context)]
+        sampled = list(self._sampled(context))
+        if isinstance(context.term, SDETerm):  # over no time there is no increment
+            sampled = [(t, u) for t, u in sampled if t < context.solution.t1]
+        sizes = [self.size(self._step(context, n, t, u)) for n, (t, u) in enumerate(sampled)]
         # A solve of no step has none to sample.
         return torch.stack(sizes).mean() if sizes else context.solution.y1.new_zeros(())
 
@@ -107,17 +116,26 @@ class LocalPenalty(Regularizer):
         for t in context.wishes.times:
             yield t, context.solution.at(t)
 
-    def _step(self, context: PenaltyContext, t: float, u: State) -> LocalStep:
+    def _step(self, context: PenaltyContext, n: int, t: float, u: State) -> LocalStep:
         settings, term = context.settings, context.term
-        solver = settings.solver if self.suits(settings.solver) else Tsit5()
+        is_stochastic = isinstance(term, SDETerm)
+        solver = self._solver(settings.solver, is_stochastic)
+        solver.check(term)
         u = u if self.full_derivative else u.detach()
-        with torch.set_grad_enabled(self.full_derivative and torch.is_grad_enabled()):
+        with torch.set_grad_enabled((self.full_derivative or is_stochastic) and torch.is_grad_enabled()):
             k1 = solver.start(term, t, u)
         span = context.solution.t1 - t
         dt = initial_step(term, t, u, k1, span, solver.order, settings.rtol, settings.atol)
+        if isinstance(term, SDETerm):
+            term = term.along(term.path.apart(n, t, t + dt))
         step = solver.step(term, t, dt, u, k1)
         sizes = sizes_of_step(step.differences(), u, step.y1, settings.rtol, settings.atol)
         return LocalStep(sizes, dt, u.numel(), solver)
+
+    def _solver(self, own: Solver, is_stochastic: bool) -> Solver:
+        if self.suits(own) and (own.calculus is not None) == is_stochastic:
+            return own
+        return SOSRI2() if is_stochastic else Tsit5()
 
 
 class Reservoir:

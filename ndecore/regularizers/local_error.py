@@ -13,7 +13,8 @@ class LocalError(LocalPenalty):
 
     Gradient path: u(t_reg), dt and the first stage k1 are constants; the gradient reaches the parameters through
     stages 2 to s and the new state alone. There is none to the input, unless `full_derivative`. Costs s + 1 evaluations
-    per sampled time (8 for Tsit5: k1, the probe of the step size, six stages) and none at prediction.
+    per sampled time (8 for Tsit5: k1, the probe of the step size, six stages) and none at prediction. Of a stochastic
+    equation through the first stage too; 5 evaluations each of drift and diffusion, where P2 counts none.
 
     Args:
         weight_by_dt: multiply by |dt|, as the text and the code do.

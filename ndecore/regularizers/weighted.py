@@ -12,7 +12,7 @@ from ndecore.regularizers.base import PenaltyContext, Regularizer
 from ndecore.regularizers.schedules import Schedule
 from ndecore.running_cost import RunningCost
 from ndecore.solution import Solution
-from ndecore.terms import ODETerm
+from ndecore.terms import ODETerm, SDETerm
 from ndecore.types import PerPenalty, Scalar, State
 
 
@@ -42,7 +42,7 @@ class Session:
         self._own = [own[i] for i in range(len(self._regularizers))]
         self.wishes = _joined(self._own, grid)
 
-    def penalties(self, term: ODETerm, settings: SolveSettings, solution: Solution) -> PerPenalty:
+    def penalties(self, term: ODETerm | SDETerm, settings: SolveSettings, solution: Solution) -> PerPenalty:
         """Each penalty of the finished solve: [penalties], dimensionless."""
         taken, found = 0, []
         for regularizer, wishes in zip(self._regularizers, self._own, strict=True):

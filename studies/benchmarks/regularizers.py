@@ -58,9 +58,10 @@ class Setting:
     left_out: tuple[str, ...]
 
 
+_STOCHASTIC = ("er-nsde", "sr-nsde", "er-spiral-sde", "local-nsde-unbiased", "local-nsde-biased")
 _SETTINGS = {
-    "digits_node": Setting((0.03, 0.05, 0.1, 0.2, 0.3, 0.5), 1.0, 32.0, ("taynode-2",)),
-    "spiral_ode": Setting((0.01, 0.03, 0.1), 0.01, 120.0, ("taynode",)),
+    "digits_node": Setting((0.03, 0.05, 0.1, 0.2, 0.3, 0.5), 1.0, 32.0, ("taynode-2", *_STOCHASTIC)),
+    "spiral_ode": Setting((0.01, 0.03, 0.1), 0.01, 120.0, ("taynode", *_STOCHASTIC)),
 }
 
 

@@ -27,6 +27,7 @@ from ndecore.solvers import SOLVERS
 from ndecore.solving import solve
 from ndecore.terms import ODETerm
 from studies.arguments import whole_number
+from studies.benchmarks import stochastic
 from studies.benchmarks.memory import Memory, measure_memory
 from studies.benchmarks.precision import Point, controller_points, precision_points
 from studies.benchmarks.solvers_report import (
@@ -60,6 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--rounds", type=whole_number(2), default=15, metavar="N", help="of each race (default: 15)")
     parser.add_argument("--only", metavar="NAME", help=f"one workload of {', '.join(NAMES)} (default: all)")
+    parser.add_argument("--sde", action="store_true", help="stochastic ones, on W4, against torchsde")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
 
 
@@ -70,6 +72,8 @@ def main(args: argparse.Namespace) -> int:
     if args.device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device: got 'cuda', and torch finds no GPU here, allowed: cpu")
     torch.set_num_threads(1)
+    if args.sde:
+        return stochastic.main(args)
     console = Console()
     chosen = [each for each in workloads(args.device) if args.only in (None, each.name)]
     with Progress(console=Console(stderr=True), transient=True) as progress:

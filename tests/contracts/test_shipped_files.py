@@ -15,6 +15,8 @@ ELSE = "learning_rate: 0.1, rtol: 1.0e-6, solver: tsit5, controller: i, adjoint:
 ER = {"agg": "mean", "weight_by_dt": True, "scaled": True, "schedule": "exponential", "weight": 100, "weight_end": 10}
 SR = {"agg": "max", "weight_by_dt": False, "scaled": True, "schedule": "constant", "weight": 0.1}
 LOCAL = {"n_times": 1, "schedule": "exponential", "pace": "step", "weight": 2.5, "weight_end": 1.0}
+MEAN = {"agg": "mean", "weight_by_dt": True, "scaled": True, "schedule": "constant"}
+LOCAL_SDE = {"n_times": 1, "schedule": "constant", "weight": 1000}
 HALF = {"spread": 0.5, "distribution": "uniform"}
 PUBLISHED = {
     "vanilla": {"regularizer": "none"},
@@ -32,6 +34,11 @@ PUBLISHED = {
     "local-biased": {"regularizer": "local_error", "sampling": "biased"} | LOCAL,
     "local-stiffness": {"regularizer": "local_stiffness", "sampling": "unbiased", "n_times": 1}
     | {"schedule": "constant", "weight": 0.1},
+    "er-nsde": {"regularizer": "error"} | MEAN | {"weight": 10},
+    "sr-nsde": {"regularizer": "stiffness"} | MEAN | {"weight_by_dt": False, "weight": 0.1},
+    "er-spiral-sde": {"regularizer": "error"} | MEAN | {"agg": "sum", "weight": 0.2},
+    "local-nsde-unbiased": {"regularizer": "local_error", "sampling": "unbiased"} | LOCAL_SDE,
+    "local-nsde-biased": {"regularizer": "local_error", "sampling": "biased"} | LOCAL_SDE,
     "steer": {"regularizer": "steer"} | HALF,
     "steer-er": {"regularizer": "steer+error"} | HALF | ER,
     "steer-sr": {"regularizer": "steer+stiffness"} | HALF | SR,
@@ -41,8 +48,9 @@ PUBLISHED = {
 }
 # What a space offers, and the presets that it does not.
 ELSEWHERE = {
-    "regularized_ode": set(),
+    "regularized_ode": {"er-spiral-sde"},
     "error_penalties": {
+        "er-spiral-sde",
         "er-sr-code",
         "local-stiffness",
         "steer",
@@ -102,7 +110,7 @@ def test_every_preset_resolves_in_a_shipped_space_to_what_was_published(name, sp
     text = f"name: s\ntask: digits_node\nspace: {space}\nstart_from: [{{preset: {name}, {ELSE}}}]"
     document = parse_document(text, "s.yaml")
     if name in ELSEWHERE[space]:
-        with pytest.raises(SpecError, match=r"start_from\[0\].regularizer: got "):
+        with pytest.raises(SpecError, match=r"start_from\[0\].(regularizer|weight): got "):
             read_spec(document)
     else:
         (start,) = read_spec(document).start

@@ -140,7 +140,7 @@ def test_failures_are_statuses() -> None:
 def test_what_it_cannot_do_is_refused(kind: type[Adjoint]) -> None:
     with pytest.raises(InputError, match=f"method: got 'rk4', allowed: {', '.join(TORCHSDE_METHODS)}"):
         kind("rk4")
-    with pytest.raises(InputError, match="step_size: got 0.0, allowed: a finite number > 0"):
+    with pytest.raises(InputError, match=r"step_size: got 0\.0, allowed: a finite number > 0"):
         kind("srk", 0.0)
     with pytest.raises(
         InputError, match=r"adjoint: got .* with an equation of ODETerm, allowed: an adjoint for ordinary"

@@ -72,3 +72,26 @@ def test_an_output_folder_that_cannot_be_written_is_told_of_before_anything_is_m
     err = capsys.readouterr().err
     assert "--output: /proc/nope cannot be written: " in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_stochastic_solvers_are_raced_against_torchsde_and_the_reports_written(tmp_path) -> None:
+    assert main(["bench", "solvers", "--sde", "--rounds", "2", "-o", str(tmp_path)]) == 0
+    measured = json.loads((tmp_path / "sde_solvers.json").read_text())
+    assert all(len(times) == 2 for part in ("forward_ms", "backward_ms") for times in measured[part].values())
+    points = {(p["method"], p["setting"]): p for p in measured["work_precision"]}
+    assert points["sosri, constant", "64 steps"]["n_drift"] == 256
+    assert points["torchsde srk, constant", "64 steps"]["n_drift"] == 641
+    for method in ("sosri, constant", "sosri2, constant", "torchsde srk, constant"):
+        errors = [points[method, f"{n} steps"]["error"] for n in (8, 128)]
+        assert 16**1.2 < errors[0] / errors[1] < 16**1.8
+    assert points["sosri, adaptive", "0.01"]["error"] < points["sosri, adaptive", "1"]["error"] / 100
+    report = (tmp_path / "sde_solvers.md").read_text()
+    assert "| forward, 50 steps |" in report
+    assert "adaptive, at equal strong error, halfway tree" in report
+    assert (tmp_path / "sde_solvers.png").stat().st_size > 10_000
+
+
+def test_a_workload_is_not_named_for_stochastic_solvers(tmp_path, capsys) -> None:
+    assert main(["bench", "solvers", "--sde", "--only", "W1", "-o", str(tmp_path)]) == 2
+    assert "--only: got a workload together with --sde" in capsys.readouterr().err
