@@ -6,6 +6,7 @@ They are independent, W ~ N(0, h) and H ~ N(0, h/12), and int_s^t W_{s,u} du = h
 
 import math
 from abc import ABC, abstractmethod
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -103,9 +104,11 @@ class BrownianTree(BrownianPath):
         self._generator = torch.Generator(self.device)
         first = _mixed64(seed)
         self._keys = first, _mixed64(first)
+        self._of_whole, self._of_noise = _bridge(self.dtype, self.device)
         self._halves_kept: dict[tuple[int, int], Tensor] = {}
         self._cell_kept: tuple[int, Tensor] | None = None
-        self._of_level = [self._weights(level) for level in range(levels + 1)]
+        self._free: list[Tensor] = []  # memory of halves: fresh one costs more than the arithmetic in it
+        self._noise: Tensor | None = None
 
     def increment(self, t0: float, t1: float) -> Increment:
         """W and H over [t0, t1]; see `BrownianPath.increment`. Raise `InputError` outside the span."""
@@ -116,17 +119,12 @@ class BrownianTree(BrownianPath):
                 f"{self.t1!r}; make a path over the span of the solve"
             )
         # Halves behind the query will not be asked for again, unless a solve is made again from its end.
-        self._halves_kept = (
-            {key: kept for key, kept in self._halves_kept.items() if key[0] + (1 << key[1]) > start}
-            if len(self._halves_kept) <= _KEPT
-            else {}
-        )
-        parts = self._parts(start, end)
+        is_full = len(self._halves_kept) > _KEPT
+        for at, level in list(self._halves_kept):
+            if is_full or at + (1 << level) <= start:
+                self._free.append(self._halves_kept.pop((at, level)))
         with torch.no_grad():
-            if len(parts) == 1:
-                W, H = self._values(*parts[0])
-                return Increment(W, H)
-            return self._joined(parts, start, end)
+            return self._joined(self._parts(start, end), start, end)
 
     def step_end(self, t: float, dt: float) -> float:
         """A multiple of a quantum of time, which is the largest power of two times the resolution below dt / 8."""
@@ -158,6 +156,8 @@ class BrownianTree(BrownianPath):
 
     def _joined(self, parts: list[tuple[int, int]], start: int, end: int) -> Increment:
         """W = sum W_i;  h H = sum (h_i H_i + (h_i/2 + h after i) W_i) - h W/2."""
+        if len(parts) == 1 and parts[0][1] == self.levels:
+            return Increment(*self._cell(parts[0][0]))  # which nothing is written to any more
         W, H = torch.zeros((2, *self.shape), dtype=self.dtype, device=self.device)
         for at, level in parts:
             own = 1 << level
@@ -179,11 +179,15 @@ class BrownianTree(BrownianPath):
         """W and H of both halves of an interval: [4, *shape]."""
         found = self._halves_kept.get((at, level))
         if found is None:
-            of_whole, of_noise = self._of_level[level]
-            whole = self._values(at, level).view(2, -1)
+            whole = self._values(at, level)
+            if self._noise is None:
+                self._noise = torch.empty_like(whole)
             self._generator.manual_seed(self._seed_of(at + (1 << level >> 1)))
-            noise = torch.randn(whole.shape, generator=self._generator, dtype=self.dtype, device=self.device)
-            found = torch.addmm(torch.mm(of_whole, whole), of_noise, noise).view(4, *self.shape)
+            self._noise.normal_(generator=self._generator)
+            found = self._free.pop() if self._free else whole.new_empty(4, *self.shape)
+            root = math.sqrt(self.resolution * (1 << level))
+            torch.mm(self._of_whole, whole.view(2, -1), out=found.view(4, -1))
+            found.view(4, -1).addmm_(self._of_noise, self._noise.view(2, -1), alpha=root)
             self._halves_kept[at, level] = found
         return found
 
@@ -206,14 +210,15 @@ class BrownianTree(BrownianPath):
         first, second = self._keys
         return (first >> 32 << 32) | _mixed32(_mixed32(number ^ (first & _LOW)) ^ (second & _LOW))
 
-    def _weights(self, level: int) -> tuple[Tensor, Tensor]:
-        """The halves' weights of (W, H) and of (X1, X2), [4, 2] each, for an interval of the level."""
-        root = math.sqrt(self.resolution * (1 << level))
-        of_whole = [[0.5, 1.5], [0.0, 0.25], [0.5, -1.5], [0.0, 0.25]]
-        skew, spread = root / 8, root / math.sqrt(48)
-        of_noise = [[root / 4, 0.0], [-skew, spread], [-root / 4, 0.0], [-skew, -spread]]
-        whole, noise = (torch.tensor(each, dtype=self.dtype, device=self.device) for each in (of_whole, of_noise))
-        return whole, noise
+
+@lru_cache
+def _bridge(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The weights of (W, H) and of sqrt(h) (X1, X2) in W1, H1, W2, H2: [4, 2] each."""
+    skew, spread = 1 / 8, 1 / math.sqrt(48)
+    of_whole = [[0.5, 1.5], [0.0, 0.25], [0.5, -1.5], [0.0, 0.25]]
+    of_noise = [[0.25, 0.0], [-skew, spread], [-0.25, 0.0], [-skew, -spread]]
+    whole, noise = (torch.tensor(each, dtype=dtype, device=device) for each in (of_whole, of_noise))
+    return whole, noise
 
 
 def _mixed32(x: int) -> int:

@@ -1,6 +1,6 @@
 """What a diffusion promises of its noise, checked before a solve."""
 
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -11,7 +11,8 @@ from ndecore.types import State
 
 _SEED = 0  # of the probe's signs
 _TOLERANCE = 1e-4  # relative, of two derivatives that are equal but for rounding; float32 has 6e-8
-_PROBED: WeakSet[object] = WeakSet()  # diffusions that kept their promise once; weights do not change what is mixed
+# The diffusions that kept their promise once, by name and noise: weights do not change what is mixed.
+_PROBED: WeakKeyDictionary[object, set[tuple[str, str]]] = WeakKeyDictionary()
 
 
 def check_noise(term: SDETerm, t0: float, y0: State) -> None:
@@ -21,10 +22,11 @@ def check_noise(term: SDETerm, t0: float, y0: State) -> None:
     """
     _check_path(term, y0)
     if term.noise in ("diagonal", "additive") and not term.is_mixing:
-        source = getattr(term.diffuse, "__self__", term.diffuse)  # a method's object: the method is new at each look
-        if source not in _PROBED:
+        # A method's object: the method itself is new at each look.
+        owner, name = getattr(term.diffuse, "__self__", term.diffuse), getattr(term.diffuse, "__name__", "")
+        if (name, term.noise) not in _PROBED.get(owner, ()):
             _probe(term, t0, y0)
-            _PROBED.add(source)
+            _PROBED.setdefault(owner, set()).add((name, term.noise))
 
 
 def _check_path(term: SDETerm, y0: State) -> None:

@@ -48,7 +48,8 @@ class TrainState:
         self.penalty_times = torch.Generator().manual_seed(2 * plan.seed + 2)
         self.epoch = 0  # completed
         self.step = 0  # completed, over all epochs
-        self.seen: list[Seen | None] = [None] * len(plan.penalties)
+        self.seen: list[Seen | None] = [None] * len(plan.penalties)  # by the last step
+        self.before: list[Seen | None] = self.seen  # by the one before it
         self.train_s = 0.0
         self.train_work = 0
 
@@ -61,7 +62,7 @@ class TrainState:
             "penalty_times": self.penalty_times.get_state(),
             "epoch": self.epoch,
             "step": self.step,
-            "seen": [None if seen is None else tuple(seen) for seen in self.seen],
+            "seen": [None if seen is None else tuple(seen) for seen in (*self.seen, *self.before)],
             "train_s": self.train_s,
             "train_work": self.train_work,
         }
@@ -74,7 +75,8 @@ class TrainState:
         self.penalty_times.set_state(checkpoint["penalty_times"])
         self.epoch = checkpoint["epoch"]
         self.step = checkpoint["step"]
-        self.seen = [None if seen is None else Seen(*seen) for seen in checkpoint["seen"]]
+        seen = [None if each is None else Seen(*each) for each in checkpoint["seen"]]
+        self.seen, self.before = seen[: len(seen) // 2], seen[len(seen) // 2 :]
         self.train_s = checkpoint["train_s"]
         self.train_work = checkpoint["train_work"]
         return self
@@ -173,8 +175,8 @@ def _warm_up(plan: TrainPlan, state: TrainState, split: Split) -> None:
 def _weights(plan: TrainPlan, state: TrainState, n_batches: int) -> list[float]:
     n_epochs = plan.hyperparameters.epochs
     moment = Moment(state.epoch, n_epochs, state.step, n_epochs * n_batches)
-    pairs = zip(plan.penalties, state.seen, strict=True)
-    return [each.schedule(moment._replace(seen=seen)) for each, seen in pairs]
+    penalties = zip(plan.penalties, state.seen, state.before, strict=True)
+    return [each.schedule(moment._replace(seen=seen, before=before)) for each, seen, before in penalties]
 
 
 def _train_step(plan: TrainPlan, state: TrainState, batch: Split, n_batches: int, clock: Clock) -> _TrainStep:
@@ -200,6 +202,7 @@ def _train_step(plan: TrainPlan, state: TrainState, batch: Split, n_batches: int
     state.train_work += term.n_evaluations + n_differentiated + 2 * term.n_replayed
     state.train_s += watch.seconds
     state.step += 1
+    state.before = state.seen
     state.seen = [Seen(w, stats.n_evaluations, value) for w, value in zip(weights, values, strict=True)]
     return step
 

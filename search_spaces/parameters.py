@@ -120,6 +120,7 @@ _OF_PENALTIES = (
     _positive("budget", "What the schedule `dual_ascent` keeps to by changing the weight; see `budget_of`."),
     _name("budget_of", ("nfe", "penalty"), "Whose budget: evaluations of a training solve, or the penalty itself."),
     _positive("gain", "How fast `dual_ascent` changes the weight, dimensionless."),
+    _not_negative("damping", "How far `dual_ascent` holds back while its budget is being approached, dimensionless."),
 )
 
 PARAMETERS: Mapping[str, Parameter] = {

@@ -12,7 +12,7 @@ _BUDGETS = ("nfe", "penalty")
 
 
 class Seen(NamedTuple):
-    """What the last training step did."""
+    """What a training step did."""
 
     weight: float  # dimensionless, of the penalty
     nfe: float  # evaluations of the vector field by its solve
@@ -26,7 +26,8 @@ class Moment(NamedTuple):
     n_epochs: int
     step: int  # completed, over all epochs
     n_steps: int  # in all
-    seen: Seen | None = None  # None before the first step
+    seen: Seen | None = None  # by the last step; None before the first
+    before: Seen | None = None  # by the one before it
 
     def progress(self, pace: str) -> float:
         """The part of the training that is done, from 0 to below 1; by "epoch" it waits for the end of one."""
@@ -145,26 +146,31 @@ class WarmUp(Schedule):
 
 @dataclass(frozen=True)
 class DualAscent(Schedule):
-    """lambda <- lambda (m / budget)^gain after each step: a budget in place of a weight.
+    """lambda <- lambda (m / budget)^gain (m / m_before)^damping after each step: a budget in place of a weight.
 
-    m is what the last training solve took (function evaluations), or its penalty. Where it is over the budget the
-    weight grows until it is not, where it is under the weight falls: the ascent on the multiplier of the constraint
-    log m <= log budget, its logarithm the variable, so that the weight stays positive and finds its decade by itself.
+    m is what the last training solve took (function evaluations), or its penalty; m_before the same of the solve before
+    it. Where m is over the budget the weight grows until it is not, where it is under the weight falls: the ascent on
+    the multiplier of the constraint log m <= log budget, its logarithm the variable, so that the weight stays positive
+    and finds its decade by itself. A model takes hundreds of steps to follow its weight: without damping the weight
+    goes on growing while m comes down, and the budget is overshot.
 
     Args:
         weight: at first, > 0.
         budget: of m, > 0.
         budget_of: "nfe" (evaluations of one training solve) or "penalty" (dimensionless).
         gain: of one step, dimensionless; larger is faster and less steady.
+        damping: by the change of m, dimensionless; 0 for the ascent alone.
 
     Reference: Arrow, Hurwicz, Uzawa, Studies in linear and non-linear programming (1958), for the ascent; Kivinen,
-    Warmuth, Information and Computation 132 (1997), for steps that multiply. In neither paper.
+    Warmuth, Information and Computation 132 (1997), for steps that multiply; Stooke, Achiam, Abbeel, Responsive safety
+    in reinforcement learning by PID Lagrangian methods, ICML 2020, for the damping. In neither paper.
     """
 
     weight: float
     budget: float
     budget_of: Literal["nfe", "penalty"] = "nfe"
-    gain: float = 0.05
+    gain: float = 0.2
+    damping: float = 2.0
     bounds: ClassVar[tuple[float, float]] = (1e-12, 1e12)  # where the weight is kept: beyond it does nothing, or all
     largest: ClassVar[float] = 1e3  # m / budget that counts in one step, and its inverse the least
 
@@ -172,6 +178,7 @@ class DualAscent(Schedule):
         _check("weight", self.weight, "> 0 with dual ascent", 0 < self.weight < math.inf)
         _check("budget", self.budget, "> 0", 0 < self.budget < math.inf)
         _check("gain", self.gain, "> 0", 0 < self.gain < math.inf)
+        _check("damping", self.damping, ">= 0", 0 <= self.damping < math.inf)
         if self.budget_of not in _BUDGETS:
             raise InputError(f"budget_of: got {self.budget_of!r}, allowed: {', '.join(_BUDGETS)}")
 
@@ -180,8 +187,14 @@ class DualAscent(Schedule):
         if moment.seen is None:
             return self.weight
         least, most = self.bounds
-        measured = getattr(moment.seen, self.budget_of)
+        excess = self._excess(moment.seen)
+        change = 0.0 if moment.before is None else excess - self._excess(moment.before)
+        step = self.gain * excess + self.damping * change
+        return min(most, max(least, moment.seen.weight * math.exp(min(step, math.log(most / least)))))
+
+    def _excess(self, seen: Seen) -> float:
+        """log(m / budget)."""
+        measured = getattr(seen, self.budget_of)
         ratio = measured / self.budget if math.isfinite(measured) else 1.0
         # One odd step, such as one whose penalty is 0, must not throw away what the steps before have found.
-        step = self.gain * math.log(min(self.largest, max(1 / self.largest, ratio)))
-        return min(most, max(least, moment.seen.weight * math.exp(min(step, math.log(most / least)))))
+        return math.log(min(self.largest, max(1 / self.largest, ratio)))

@@ -23,7 +23,7 @@ class RungeKuttaStep(StepResult):
         self, tableau: Tableau, term: Term, t0: float, dt: float, y0: State, carry: Carry, scratch: Scratch
     ) -> None:
         self._tableau, self._term, self._t0, self._dt = tableau, term, t0, dt
-        self._shape, self._of = y0.shape, scratch.coefficients
+        self._like, self._of = scratch.like, scratch.coefficients
         self._stages = Stages(scratch, dt, y0)
         self._told: list[State] = []  # the arguments of the stages that tell the stiffness
         self._tokens: dict[tuple[bool, bool], Tensor] = {}
@@ -45,7 +45,7 @@ class RungeKuttaStep(StepResult):
         Reference: Shampine (1977) for the stiffness, as P1 uses it on stages 6 and 7 of Tsit5; Hairer, Norsett, Wanner
         I, II.5 (10.17) for the damping, there in the tolerance-scaled norm.
         """
-        rows = [row.view(self._shape) for row in self._close(self._of.estimates).reading]
+        rows = [row.view_as(self._like) for row in self._close(self._of.estimates).reading]
         if not self._told:
             return Differences(self._error(rows))
         # The arguments themselves: their difference may be as small as their rounding, which the slopes have seen.
@@ -56,7 +56,7 @@ class RungeKuttaStep(StepResult):
         # `pow` of a number takes it into the kernel's arguments: no copy from the host.
         powers = torch.stack([torch.pow((t - self._t0) / self._dt, self._of.exponents) for t in ts])
         weights = torch.mm(powers, self._of.dense).to(self.y1.dtype)
-        return self._stages.read(self._all_in(), weights, from_start=True).view(len(ts), *self._shape)
+        return self._stages.read(self._all_in(), weights, from_start=True).view(len(ts), *self._like.shape)
 
     def _error(self, estimates: Sequence[State]) -> State | None:
         if len(estimates) < 2:
@@ -87,7 +87,7 @@ class RungeKuttaStep(StepResult):
             token = self._close().token
             for j, node in enumerate(self._tableau.further_c):
                 row = self._of.further[j : j + 1]
-                argument = self._stages.read(token, row, from_start=True).view(self._shape)
+                argument = self._stages.read(token, row, from_start=True).view_as(self._like)
                 slope = self._term(self._t0 + node * self._dt, argument)
                 token = self._stages.close(self._tableau.n_stages + j, token, slope).token
             self._tokens[key] = token

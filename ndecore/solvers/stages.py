@@ -30,7 +30,8 @@ class Scratch:
         self.coefficients = coefficients(tableau, y0.dtype, y0.device)
         n_slopes = self.coefficients.n_slopes
         self._slopes = torch.empty(n_slopes, y0.numel(), dtype=y0.dtype, device=y0.device)
-        self.rows = [row.view(y0.shape) for row in self._slopes.unbind()]
+        self.like = y0.new_empty(()).expand(y0.shape)  # the shape of a state: `view` by sizes takes three times as long
+        self.rows = [row.view_as(self.like) for row in self._slopes.unbind()]
         self.first = [self._slopes[:n] for n in range(n_slopes + 1)]  # the first n slopes, [n, numel]
         self.pool = _Pool()
 
@@ -48,7 +49,7 @@ class Stages:
 
     def __init__(self, scratch: Scratch, dt: float, y0: State) -> None:
         self._scratch, self._dt = scratch, dt
-        self._shape, self._y0 = y0.shape, y0.detach().reshape(-1)
+        self._y0 = y0.detach().reshape(-1)
         self._n_taken = 0
 
     def advance(self, i: int, argument: State, slope: State) -> State:
@@ -83,7 +84,7 @@ class Stages:
     @cached_property
     def backwards(self) -> "_Backwards":
         """What the way back needs, if there is one."""
-        return _Backwards(self._scratch.coefficients, self._dt, self._shape, self._scratch.pool)
+        return _Backwards(self._scratch.coefficients, self._dt, self._scratch.like, self._scratch.pool)
 
     def _take(self, i: int, slope: State) -> None:
         self._scratch.rows[i].copy_(slope)
@@ -93,7 +94,7 @@ class Stages:
         self._take(i, slope)
         # One product for a stage sum: a chain of additions costs i kernels. dt goes into the product's own factor.
         row = self._scratch.coefficients.arguments[i]
-        return torch.addmm(self._y0, row, self._scratch.first[i + 1], alpha=self._dt).view(self._shape)
+        return torch.addmm(self._y0, row, self._scratch.first[i + 1], alpha=self._dt).view_as(self._scratch.like)
 
     def _read(self, weights: Tensor, from_start: bool) -> Tensor:
         # Only the slopes so far: the rest of the buffer may hold NaN, which a weight of zero does not remove.
@@ -124,7 +125,7 @@ class _Backwards:
 
     coefficients: Coefficients
     dt: float
-    shape: torch.Size
+    like: State  # of its shape
     pool: "_Pool"
     readings: list[_Reading] = field(default_factory=list)
     cotangents: "_Cotangents | None" = None
@@ -199,13 +200,13 @@ class _Cotangents:
         if self._with_graph:
             live = [row for row in self._with_graph if row >= first]
             rows = torch.stack([self._with_graph[row] for row in live])
-            return (self._step.dt * (weights[:, [row - first for row in live]] @ rows)).view(self._step.shape)
+            return (self._step.dt * (weights[:, [row - first for row in live]] @ rows)).view_as(self._step.like)
         assert self.buffer is not None, "a cotangent that is not missing is in the buffer"
         for row in missing:
             self.buffer[row].zero_()
             self._missing.discard(row)
         rows = self.buffer[first:]
-        return torch.addmm(rows[0], weights, rows, beta=0, alpha=self._step.dt).view(self._step.shape)
+        return torch.addmm(rows[0], weights, rows, beta=0, alpha=self._step.dt).view_as(self._step.like)
 
     def to_start(self) -> Tensor | None:
         """The cotangent of y0, after that of the first slope was asked for."""
@@ -223,7 +224,7 @@ class _Cotangents:
             for row in range(self._n_arguments, self._n_rows):
                 if begins[row]:
                     total += self.buffer[row]
-        return total.view(self._step.shape)
+        return total.view_as(self._step.like)
 
     @cached_property
     def _columns(self) -> list[Tensor]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ndecore.errors import InputError
 from reports.records import StudyRecord
-from studies.ledger import Ledger, study_names
 
 DEFAULT_ROOT = Path("nde-runs")
 _ROOT_VARIABLE, _URI_VARIABLE = "NDE_STUDY_ROOT", "MLFLOW_TRACKING_URI"
@@ -36,13 +35,17 @@ def add_tracking_uri(parser: argparse.ArgumentParser) -> None:
 
 def find_study(name: str, root: Path, tracking_uri: str | None) -> StudyRecord:
     """The study from its ledger where that is at hand, else from MLflow; raise `InputError` if it is nowhere."""
-    if name in study_names(root):
-        return Ledger(root / name).record()
+    # Looked up only here: optuna takes half a second to import, and not every subcommand looks for a study.
+    ledger = import_module("studies.ledger")
+    found: StudyRecord
+    if name in ledger.study_names(root):
+        found = ledger.Ledger(root / name).record()
+        return found
     if tracking_uri is None:
-        known = ", ".join(study_names(root)) or "none yet"
+        known = ", ".join(ledger.study_names(root)) or "none yet"
         raise InputError(
             f"no study {name!r} under {root}, there are: {known}; run it, or name a store with --tracking-uri"
         )
-    # Looked up only here: mlflow takes over a second to import, and the ledger is the common case.
-    found: StudyRecord = import_module("reports.load").load_study(tracking_uri, name)
+    # Likewise: mlflow takes over a second, and the ledger is the common case.
+    found = import_module("reports.load").load_study(tracking_uri, name)
     return found

@@ -16,6 +16,7 @@ from ndecore.controllers.proportional_integral import PIController
 from ndecore.integrate import SolveSettings
 from ndecore.norms import error_ratio
 from ndecore.solution import Solution, StepRecords
+from ndecore.solvers.dop853 import DOP853
 from ndecore.solving import solve
 
 BOTH_WAYS = [way for problem in PROBLEMS for way in (problem, problem.reversed())]
@@ -84,7 +85,7 @@ def test_stable_linear_systems_agree_with_the_matrix_exponential(seed: int, size
 @given(a=st.floats(-10, 10), b=st.floats(-10, 10), seed=st.integers(0, 1000))
 def test_superposition_holds_for_linear_equations(a: float, b: float, seed: int) -> None:
     left, right = torch.randn(2, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    settings = SolveSettings(rtol=1e-9, atol=1e-9)
+    settings = SolveSettings(DOP853(), rtol=1e-9, atol=1e-9)
 
     def end(start: Tensor) -> Tensor:
         return solve(linear, start, 0.0, 2.0, settings=settings).check().y1

@@ -88,8 +88,8 @@ def test_warm_up_takes_a_part_of_the_training(warmup: float) -> None:
 # --- dual ascent ----------------------------------------------------------------------------------------------------
 
 
-def after(seen: Seen | None) -> Moment:
-    return Moment(0, 1, 0, 10, seen)
+def after(seen: Seen | None, before: Seen | None = None) -> Moment:
+    return Moment(0, 1, 0, 10, seen, before)
 
 
 def test_ascent_begins_at_its_weight_and_moves_by_the_ratio_to_the_budget() -> None:
@@ -100,6 +100,30 @@ def test_ascent_begins_at_its_weight_and_moves_by_the_ratio_to_the_budget() -> N
     assert ascent(after(Seen(2.0, 50.0, 7.0))) == pytest.approx(2)
     of_penalty = DualAscent(3.0, budget=3.5, budget_of="penalty", gain=1.0)
     assert of_penalty(after(Seen(2.0, 100.0, 7.0))) == pytest.approx(4)
+
+
+def test_ascent_is_damped_by_the_change() -> None:
+    ascent = DualAscent(3.0, budget=50.0, gain=0.5, damping=2.0)
+    falling = after(Seen(2.0, 100.0, 7.0), before=Seen(9.0, 200.0, 7.0))
+    assert ascent(falling) == pytest.approx(2 * math.sqrt(2) / 4)
+    of_penalty = DualAscent(3.0, 7.0, "penalty", gain=1.0, damping=1.0)
+    assert of_penalty(after(Seen(2.0, 100.0, 14.0), before=Seen(9.0, 100.0, 7.0))) == pytest.approx(2 * 2 * 2)
+
+
+def test_damped_ascent_overshoots_less_on_a_model_that_follows_its_weight_slowly() -> None:
+    def lowest(damping: float) -> float:
+        ascent = DualAscent(0.01, budget=40.0, gain=0.1, damping=damping)
+        followed = lowest = 100.0
+        seen = before = None
+        for _ in range(1000):
+            weight = ascent(after(seen, before))
+            followed += 0.02 * (20 + 80 / (1 + weight) - followed)
+            seen, before, lowest = Seen(weight, followed, 0.0), seen, min(lowest, followed)
+        assert followed == pytest.approx(40, rel=0.02)
+        return lowest
+
+    assert lowest(damping=4.0) > 39
+    assert lowest(damping=0.0) < 30
 
 
 def test_weight_of_the_ascent_is_kept_between_its_bounds() -> None:
@@ -137,6 +161,7 @@ def test_ascent_refuses_what_is_no_budget_and_no_gain() -> None:
         (lambda: DualAscent(1.0, math.inf), "budget"),
         (lambda: DualAscent(1.0, 1.0, gain=0.0), "gain"),
         (lambda: DualAscent(1.0, 1.0, gain=math.nan), "gain"),
+        (lambda: DualAscent(1.0, 1.0, damping=-1.0), "damping"),
     ):
         with pytest.raises(InputError, match=f"{name}: got"):
             make()

@@ -36,6 +36,7 @@ PASS_AND_FAIL = {
     "budget": (100, 0),
     "budget_of": ("penalty", "accuracy"),
     "gain": (0.05, 0),
+    "damping": (0, -1),
     "optimizer": ("adamax", "lbfgs"),
     "learning_rate": (0.1, 0.0),
     "momentum": (0, 1),

@@ -20,7 +20,7 @@ from search_spaces.parameters import PARAMETERS, find_parameter
 from search_spaces.presets import load_presets
 from studies.build import build, complete
 
-SCHEDULED = {"weight": 8.0, "weight_end": 2.0, "warmup": 0.5, "budget": 60.0, "gain": 0.1}
+SCHEDULED = {"weight": 8.0, "weight_end": 2.0, "warmup": 0.5, "budget": 60.0, "gain": 0.1, "damping": 1.0}
 EULER = {"solver": "euler", "controller": "constant", "step_size": 0.1}
 CONFIGS = {
     "nothing": {},

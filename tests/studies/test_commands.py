@@ -8,7 +8,6 @@ from importlib import import_module
 
 import pytest
 import yaml
-from command_line import nde_study
 
 from reports.pareto import front
 from studies.cli import COMMANDS, main
@@ -45,10 +44,14 @@ def test_an_unknown_command_is_refused_with_a_suggestion(capsys):
     assert "did you mean 'export'?" in capsys.readouterr().err
 
 
+def loaded_by(args, cwd):
+    done = subprocess.run([sys.executable, "-c", IMPORTED, *args], cwd=cwd, capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
+
+
 @pytest.mark.parametrize("args", [["--help"], ["validate", "quickstart"]], ids=["help", "validate"])
-def test_commands_that_only_read_text_answer_within_a_second(args, tmp_path):
-    """Two tries: another program may be busy during one."""
-    assert min(nde_study(*args, cwd=tmp_path).seconds for _ in range(2)) < 1
+def test_commands_that_only_read_text_load_nothing_slow(args, tmp_path):
+    assert not loaded_by(args, tmp_path) & {"torch", "ray", "mlflow", "optuna", "plotly"}
 
 
 @pytest.mark.cluster
@@ -58,12 +61,20 @@ def test_commands_that_only_read_text_answer_within_a_second(args, tmp_path):
     ids=lambda args: args[0],
 )
 def test_commands_that_only_read_a_study_do_not_load_torch_or_ray(args, small):
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORTED, *args], cwd=small.home, capture_output=True, text=True, check=True
-    )
+    loaded = loaded_by(args, small.home)
     (small.home / "x.yaml").unlink(missing_ok=True)
-    loaded = set(done.stderr.split())
     assert not loaded & {"torch", "ray"}
+
+
+@pytest.mark.cluster
+def test_validate_finds_the_front_that_a_spec_starts_from(at_home, capsys):
+    text = "name: next\ntask: digits_node\nspace: {learning_rate: {log_float: [1e-6, 10]}}\n"
+    (at_home.home / "next.yaml").write_text(text + "start_from: [{front_of: small}]\n")
+    assert main(["validate", "next.yaml"]) == 0
+    assert "valid" in capsys.readouterr().out
+    (at_home.home / "next.yaml").write_text(text + "start_from: [{front_of: other}]\n")
+    assert main(["validate", "next.yaml"]) == 2
+    assert "no study 'other'" in capsys.readouterr().err
 
 
 @pytest.mark.cluster
