@@ -12,4 +12,4 @@ TASKS = Registry(
     },
     group="ndecore.tasks",
 )
-STOCHASTIC = ("digits_nsde", "spiral_sde")  # those of ours that want solvers for stochastic equations
+STOCHASTIC = ("digits_nsde", "spiral_sde")  # those of ours whose models solve stochastic equations; Ito

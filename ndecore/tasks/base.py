@@ -11,7 +11,7 @@ from torch import Tensor
 from ndecore.datasets.base import Splits
 from ndecore.metrics import Metric
 from ndecore.models.base import SolvingModel
-from ndecore.types import Scalar
+from ndecore.types import Calculus, Scalar
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Task(ABC):
 
     metrics: ClassVar[tuple[Metric, ...]]  # what `scores` returns, in the same order
     defaults: ClassVar[Hyperparameters]
-    is_stochastic: ClassVar[bool] = False  # whether its model solves stochastic equations, and wants solvers for those
+    calculus: ClassVar[Calculus | None] = None  # of the stochastic equations that its model solves; None: ordinary ones
     tolerance: ClassVar[float] = 1e-6  # rtol and atol of a config that is silent
 
     @abstractmethod

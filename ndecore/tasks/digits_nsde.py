@@ -14,7 +14,7 @@ from ndecore.models import SDES
 from ndecore.models.drift_mlp import DriftMLP
 from ndecore.models.sde_classifier import NeuralSDEClassifier
 from ndecore.tasks.base import Hyperparameters, Task
-from ndecore.types import Labels, Logits, Scalar
+from ndecore.types import Calculus, Labels, Logits, Scalar
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class DigitsNSDE(Task):
     defaults: ClassVar[Hyperparameters] = Hyperparameters(
         epochs=30, learning_rate=0.01, batch_size=128, eval_batch_size=360, optimizer="adam"
     )
-    is_stochastic: ClassVar[bool] = True
+    calculus: ClassVar[Calculus | None] = "ito"
     tolerance: ClassVar[float] = 0.14  # both papers
 
     def splits(self) -> Splits:
