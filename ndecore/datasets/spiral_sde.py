@@ -20,7 +20,7 @@ START = (2.0, 0.0)  # u0
 T1 = 1.0  # of the span [0, T1], in units of time
 TIMES = tuple(T1 * i / 30 for i in range(1, 31))  # of the observations
 N_PATHS = 10_000  # of which each part of the data has the moments
-STEPS = 300  # of the solver; twice as many move no moment by more than a tenth of its sampling error (tests)
+STEPS = 300  # of the solver; twice as many move no moment by more than half of its sampling error (tests)
 _SIZES = (1000, 1000, 1000)  # paths that a model makes in train, validation, test
 
 
