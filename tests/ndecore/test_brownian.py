@@ -182,11 +182,11 @@ def test_device_draws_its_own_numbers() -> None:
 
 def test_memory_does_not_grow_with_queries() -> None:
     path = tree(n=2)
-    for i in range(100):
-        path.increment(i / 50, (i + 1) / 50)
+    for i in range(40):
+        path.increment(i / 20, (i + 1) / 20)
         assert len(path._halves_kept) <= 2 * path.levels
-    for i in range(100):
-        path.increment((i * 37 % 99) / 50, 2.0)
+    for i in range(40):
+        path.increment((i * 17 % 39) / 20, 2.0)
     assert len(path._halves_kept) <= 64 + 2 * path.levels
 
 

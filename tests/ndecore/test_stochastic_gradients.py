@@ -80,11 +80,16 @@ def test_solution_outputs_error_and_stiffness_have_exact_gradients(solver: Solve
 
 GLOBAL = [
     GlobalError(),
-    GlobalError(agg="sum", scaled=False),
-    GlobalError(agg="sum", power=2, weight_by_dt=False),
     GlobalStiffness(agg="mean"),
-    GlobalStiffness(agg="sum", weight_by_dt=True, scaled=False),
-    PredictedSteps(),
+    *(
+        pytest.param(penalty, marks=pytest.mark.slow)
+        for penalty in (
+            GlobalError(agg="sum", scaled=False),
+            GlobalError(agg="sum", power=2, weight_by_dt=False),
+            GlobalStiffness(agg="sum", weight_by_dt=True, scaled=False),
+            PredictedSteps(),
+        )
+    ),
 ]
 
 

@@ -16,8 +16,9 @@ from ndecore.solvers.sosri import SOSRI
 from ndecore.solvers.sosri2 import SOSRI2
 
 METHODS: dict[str, Solver] = {name: SDE_SOLVERS[name]() for name in SDE_SOLVERS} | {"milstein_free": Milstein(True)}
+QUICK = ("bounded-diagonal", "geometric-scalar")
 TAKEN = [
-    pytest.param(name, problem, marks=() if problem.exact else pytest.mark.slow)
+    pytest.param(name, problem, marks=() if problem.name in QUICK else pytest.mark.slow)
     for name in METHODS
     for problem in PROBLEMS
     if problem.noise in METHODS[name].noise_types
@@ -37,13 +38,15 @@ def test_strong_order_on_shared_paths(name: str, problem: StochasticProblem) -> 
     exact = problem.exact(path) if problem.exact else problem.end(solver, path, 8 * FINEST[-1])
     errors = [(problem.end(solver, path, n) - exact).square().mean().sqrt().item() for n in FINEST]
     assert slope_of([1 / n for n in FINEST], errors) >= solver.noise_types[problem.noise] - BELOW
-    assert errors[-1] < 0.15
+    assert errors[-1] < 0.2
 
 
 COARSE = (2, 4, 8)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "euler_maruyama" else pytest.mark.slow) for name in METHODS]
+)
 def test_weak_order_of_the_mean_is_one_at_least(name: str) -> None:
     problem = geometric("diagonal")
     # Antithetic paths would need more: here the error of each path is what is averaged.
