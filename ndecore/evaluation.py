@@ -99,7 +99,7 @@ def _predicting(model: SolvingModel) -> Iterator[None]:
 
 
 def reference_output(model: SolvingModel, split: Split, settings: SolveSettings, batch_size: int) -> Tensor:
-    """What the same weights put out at a tight tolerance, along the same path; raise `SolveFailed` if that solve ends early.
+    """What the same weights put out at a tight tolerance, along the same path; raise `SolveFailed` if it ends early.
 
     That of an ordinary equation is in float64. A path is another one in another dtype, and no tolerance of a stochastic
     equation is near the rounding of float32.

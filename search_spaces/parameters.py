@@ -138,7 +138,7 @@ PARAMETERS: Mapping[str, Parameter] = {
         ),
         _positive(
             "step_size",
-            "The step of the controller `constant`, or of a fixed-step method of torchdiffeq or torchsde; unit of time.",
+            "The step of the controller `constant`, or of a method of torchdiffeq or torchsde; unit of time.",
         ),
         _positive("rtol", "The relative tolerance of a step, dimensionless."),
         _positive("atol", "The absolute tolerance of a step, in the state's unit; the same as rtol if absent."),
@@ -150,7 +150,12 @@ PARAMETERS: Mapping[str, Parameter] = {
         _real("momentum", lambda value: 0 <= value < 1, "a number 0 <= x < 1", "Of sgd, dimensionless."),
         _whole("batch_size", 1, "The samples in one training solve."),
         _whole("epochs", 1, "The passes over the training data."),
-        _whole("seed", 0, "Of the initial weights, the batches' order, a penalty's random times and random paths.", MAX_SEED),
+        _whole(
+            "seed",
+            0,
+            "Of the initial weights, the batches' order, a penalty's random times and random paths.",
+            MAX_SEED,
+        ),
         _whole("threads", 1, "The CPU threads that one trial computes with."),
         _whole("eval_batch_size", 1, "The samples in one held-out solve; NFE is counted per solve."),
     )

@@ -10,11 +10,11 @@ from ndecore.adjoints import ADJOINTS, SDE_ADJOINTS
 from ndecore.controllers import CONTROLLERS
 from ndecore.errors import InputError
 from ndecore.integrate import SolveSettings
+from ndecore.registry import Registry
 from ndecore.regularizers import REGULARIZERS, SCHEDULES
 from ndecore.regularizers.base import Regularizer
 from ndecore.regularizers.schedules import Constant
 from ndecore.regularizers.weighted import Weighted
-from ndecore.registry import Registry
 from ndecore.solvers import SDE_SOLVERS, SOLVERS
 from ndecore.tasks import TASKS
 from ndecore.tasks.base import Task

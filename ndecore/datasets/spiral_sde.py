@@ -1,4 +1,4 @@
-"""The spiral SDE: moments of many paths of a known equation, by a splitting that has nothing of this library's solvers."""
+"""The spiral SDE: moments of many paths of a known equation, by a splitting that no solver here is."""
 
 from functools import cache
 from typing import TypeAlias
@@ -37,13 +37,14 @@ def simulate(normals: _Array) -> _Array:
     """Paths of du = drift(u) dt + g u dW, Ito, from u0 at `TIMES`: [times, 2, paths].
 
     Strang's splitting: half a step of the drift by RK4, a step of the noise, whose own equation is solved exactly by
-    u exp(g dW - g^2 dt / 2), half a step of the drift. Weak order 2, which Milstein's method (1) would need thousands of
-    steps for.
+    u exp(g dW - g^2 dt / 2), half a step of the drift. Of weak order 2: Milstein's method (1) would need thousands of
+    steps.
 
     Args:
         normals: [steps, 2, paths], standard; the steps are a multiple of the observations.
 
-    Reference: Ninomiya, Victoir, Weak approximation of stochastic differential equations, Appl. Math. Finance 15 (2008).
+    Reference: Ninomiya, Victoir, Weak approximation of stochastic differential equations, Appl. Math. Finance 15
+    (2008).
     """
     n_steps, _, n_paths = normals.shape
     dt = T1 / n_steps

@@ -84,7 +84,7 @@ class Prediction:
 
 
 class SolvingModel(nn.Module, ABC):
-    """A model whose forward pass solves one differential equation; a stochastic one in evaluation mode maybe more often."""
+    """A model whose forward pass solves one differential equation, a stochastic one maybe along several paths."""
 
     grid: Grid
     is_stochastic: ClassVar[bool] = False  # whether it follows random paths

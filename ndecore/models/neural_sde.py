@@ -2,8 +2,8 @@
 
 The stable ones are those of Oh, Lim, Kim, Stable Neural Stochastic Differential Equations in Analyzing Irregular Time
 Series Data, ICLR 2024 (repository yongkyung-oh/Stable-Neural-SDEs). Of that work here: the three structures, drift with
-and without explicit time as there, and a diffusion of time that is linear in sin t and cos t. Not here: the control path
-X(t) of an irregular series, by which z in the drift is replaced with an MLP of z and X(t) (there is no series to
+and without explicit time as there, and a diffusion of time that is linear in sin t and cos t. Not here: the control
+path X(t) of an irregular series, by which z in the drift is replaced with an MLP of z and X(t) (there is no series to
 control); and what its code adds to make training stable, which its own comments call not faithful to the theorems: tanh
 on drift and diffusion, and a factor sigmoid(theta) on the diffusion.
 """
@@ -51,9 +51,7 @@ class NeuralSDE(nn.Module, ABC):
 
     def along(self, path: BrownianPath) -> SDETerm:
         """The equation as it is solved, driven by one path of W."""
-        return SDETerm(
-            self.drift, self.diffusion, path, is_mixing=self.is_mixing, parameters=tuple(self.parameters())
-        )
+        return SDETerm(self.drift, self.diffusion, path, is_mixing=self.is_mixing, parameters=tuple(self.parameters()))
 
 
 class NaiveSDE(NeuralSDE):
@@ -128,7 +126,7 @@ class LinearNoiseSDE(_TimedNoise):
 
 
 class GeometricSDE(_TimedNoise):
-    """dz / z = gamma(t, z) dt + sigma(t) dW: no element of the solution changes its sign, and one that is zero stays so.
+    """dz / z = gamma(t, z) dt + sigma(t) dW: no element of z changes its sign, and one that is zero stays zero.
 
     Reference: Oh et al., ICLR 2024, neural GSDE; what of it is here: see the module.
     """

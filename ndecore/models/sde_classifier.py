@@ -13,8 +13,8 @@ from ndecore.types import Images
 class NeuralSDEClassifier(SolvingModel):
     """logits = mean over paths of W z(t1) + b, with dz = f dt + g dW and z(0) = W0 x + b0.
 
-    In training mode it follows one path, in evaluation mode (`eval()`) the mean is over `n_paths`. Each path is a solve of
-    its own, so that NFE is that of one solve of the batch: P1 stacks the ten paths into one solve of ten times the batch.
+    In training mode it follows one path, in evaluation mode (`eval()`) the mean is over `n_paths`. Each path is a solve
+    of its own, so that NFE is that of one solve of the batch; P1 stacks ten paths into one solve of ten times as many.
 
     Args:
         sde: of n_state elements.
@@ -30,7 +30,7 @@ class NeuralSDEClassifier(SolvingModel):
 
     is_stochastic: ClassVar[bool] = True
 
-    def __init__(  # noqa: PLR0917 - the layers, one after the other
+    def __init__(
         self,
         sde: NeuralSDE,
         n_inputs: int,

@@ -19,7 +19,7 @@ from ndecore.types import Calculus, Labels, Logits, Scalar
 
 @dataclass(frozen=True)
 class DigitsNSDE(Task):
-    """Classify 8x8 digits by a neural SDE over [0, 1]: a linear layer 64 -> 32, drift 32 -> 64 -> 32 tanh, a linear head.
+    """Classify 8x8 digits by a neural SDE over [0, 1]: linear layer 64 -> 32, drift 32 -> 64 -> 32 tanh, linear head.
 
     As in P1: one path in training, at prediction the mean logits of ten; Adam at 0.01, tolerance 0.14. Held-out data is
     one batch, and NFE is the mean of its ten solves. P1 counts one solve of all ten stacked; P2 predicts with one path.

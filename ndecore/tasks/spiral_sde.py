@@ -21,12 +21,12 @@ from ndecore.types import Calculus, Scalar
 class SpiralSDE(Task):
     """Random paths from (2, 0) over t in [0, 1] with the means and variances of the spiral SDE at 30 times.
 
-    Drift 2 -> 50 -> 2 tanh on y^3, whichever the equation; 100 paths in a training step, as published, of which an epoch
-    has ten. Held-out moments are those of 1,000 paths in one solve, so NFE is a whole number; they differ from the true
-    ones by about 1e-3 of mse, and those of 100 paths by ten times that. P1 trains by AdaBelief, this by Adam.
+    Drift 2 -> 50 -> 2 tanh on y^3, whichever the equation; 100 paths in a training step, as published, and ten steps in
+    an epoch. Held-out moments are those of 1,000 paths in one solve, so NFE is a whole number; by chance alone their
+    mse is 1e-3, and that of 100 paths ten times as much. P1 trains by AdaBelief, this by Adam.
 
     Args:
-        sde: a name in `ndecore.models.SDES`. "geometric" cannot fit it: its second coordinate, zero at first, stays zero.
+        sde: a name in `ndecore.models.SDES`. "geometric" cannot fit: the second coordinate, zero at first, stays zero.
 
     Reference: P1, spiral SDE; `experiments/sde_toy_problem.jl`.
     """
@@ -49,7 +49,7 @@ class SpiralSDE(Task):
         return NeuralSDEPaths(SDES[self.sde](drift, 2, generator), TIMES)
 
     def loss(self, output: Paths, targets: Moments) -> Scalar:
-        """Mean squared error of the means plus that of the variances, each over times and coordinates, as in P1's code."""
+        """Mean squared error of the means plus that of the variances, over times and coordinates, as in P1's code."""
         return (moments(output) - targets[0]).square().mean(dim=(0, 2)).sum()
 
     def scores(self, output: Paths, targets: Moments) -> Mapping[str, float]:

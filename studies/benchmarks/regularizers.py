@@ -32,8 +32,9 @@ _TUNING_SEEDS = (100, 101)  # none of those that are compared
 _ERROR = {"regularizer": "error", "agg": "mean", "weight_by_dt": True, "scaled": True}
 _FIXED = {f"{FIXED} {weight:g}": _ERROR | {"schedule": "constant", "weight": weight} for weight in (0.3, 1, 3, 10, 30)}
 _SOSRI2 = "vanilla by SOSRI2"  # beside the stiffness penalty, which takes that method
+_BY_SOSRI2: Mapping[str, Any] = {"solver": "sosri2"}  # which alone of the stochastic methods estimates stiffness
 _OURS: dict[str, dict[str, Any]] = {
-    _SOSRI2: {"regularizer": "none", "solver": "sosri2"},
+    _SOSRI2: {"regularizer": "none", **_BY_SOSRI2},
     "predicted steps 0.1": {"regularizer": "predicted_steps", "schedule": "constant", "weight": 0.1},
     "predicted steps 0.3": {"regularizer": "predicted_steps", "schedule": "constant", "weight": 0.3},
     # Published for other tasks of P2 (SDE); at looser tolerances than P2's its 2.5 weighs next to nothing.
@@ -67,7 +68,7 @@ class Setting:
     rounds: int = 21
 
 
-_STOCHASTIC = ("er-nsde", "sr-nsde", "er-spiral-sde", "local-nsde-unbiased", "local-nsde-biased")
+_STOCHASTIC = ("er-nsde", "sr-nsde", "er-spiral-sde", "local-nsde-unbiased", "local-nsde-biased", _SOSRI2)
 _SETTINGS = {
     "digits_node": Setting((0.03, 0.05, 0.1, 0.2, 0.3, 0.5), 1.0, 32.0, ("taynode-2", *_STOCHASTIC)),
     "spiral_ode": Setting((0.01, 0.03, 0.1), 0.01, 120.0, ("taynode", *_STOCHASTIC)),
@@ -84,7 +85,9 @@ def _spiral(sde: str, *presets: str) -> Setting:
 
 # At the published tolerances, which the weights were tuned for.
 _SDE_SETTINGS = {
-    "digits_nsde": _digits("naive", "er-nsde", _SOSRI2, "sr-nsde", "local-nsde-unbiased", "local-nsde-biased", ADAPTIVE),
+    "digits_nsde": _digits(
+        "naive", "er-nsde", _SOSRI2, "sr-nsde", "local-nsde-unbiased", "local-nsde-biased", ADAPTIVE
+    ),
     **{
         f"digits_nsde {sde}": _digits(sde, "er-nsde", "local-nsde-unbiased", ADAPTIVE)
         for sde in ("langevin", "linear_noise", "geometric")
@@ -139,6 +142,7 @@ def _configs(setting: Setting, presets: Sequence[str]) -> dict[str, dict[str, An
     own = [*known] if setting.presets is None else setting.presets
     wanted = [name for name in presets if name in own and name not in setting.left_out]
     common = {"rtol": setting.tolerance, "atol": setting.tolerance, **setting.common}
+    known |= {"sr-nsde": known["sr-nsde"] | dict(_BY_SOSRI2)}
     return {name: known[name] | common for name in dict.fromkeys((VANILLA, *wanted))}
 
 
@@ -151,7 +155,7 @@ def _compared(
     title: str, setting: Setting, presets: Sequence[str], args: argparse.Namespace, progress: Progress
 ) -> Iterator[Comparison]:
     """Yield the comparison after each seed from the second on."""
-    task, configs = title.split()[0], _configs(setting, presets)
+    task, configs = title.split(maxsplit=1)[0], _configs(setting, presets)
     n_tuning = len(setting.learning_rates) * len(_TUNING_SEEDS)
     bar = progress.add_task(f"{title}: tuning the baseline", total=n_tuning + args.seeds * len(configs))
     tuning = {}

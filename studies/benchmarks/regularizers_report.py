@@ -182,8 +182,9 @@ def _setting(comparison: Comparison) -> list[str]:
     tuned = ", ".join(f"{rate:g}: {loss:.3g}" for rate, loss in comparison.tuning.items())
     scale = comparison.weight_scale
     scaled = [f"- all weights times {scale:g}: they were tuned for losses of order 0.1"] if scale != 1 else []
+    tolerance, method = comparison.tolerance, comparison.method
     return [
-        f"- {comparison.n_seeds} seeds, {comparison.epochs} epochs, rtol = atol = {comparison.tolerance:g}, {comparison.method} (I)",
+        f"- {comparison.n_seeds} seeds, {comparison.epochs} epochs, rtol = atol = {tolerance:g}, {method} (I)",
         f"- learning rate {comparison.learning_rate:g}, tuned on seeds 100 and 101 (held-out loss: {tuned})",
         *scaled,
     ]

@@ -1,4 +1,4 @@
-"""Training neural SDEs: a fresh path each step, the same numbers again, resumed or not, and held-out data on fixed paths."""
+"""Training neural SDEs: fresh paths each step, the same numbers again, resumed or not; held-out data on fixed paths."""
 
 from dataclasses import replace
 from pathlib import Path
