@@ -127,7 +127,6 @@ _OF_PENALTIES = (
 PARAMETERS: Mapping[str, Parameter] = {
     parameter.name: parameter
     for parameter in (
-        _name("sde", SDES, "The equation of a stochastic task's model."),
         _name("solver", (*SOLVERS, *SDE_SOLVERS), "The step method."),
         _name("controller", CONTROLLERS, "What chooses the step sizes."),
         _name("adjoint", dict.fromkeys((*ADJOINTS, *SDE_ADJOINTS)), "How the solve is differentiated."),
@@ -158,6 +157,7 @@ PARAMETERS: Mapping[str, Parameter] = {
         ),
         _whole("threads", 1, "The CPU threads that one trial computes with."),
         _whole("eval_batch_size", 1, "The samples in one held-out solve; NFE is counted per solve."),
+        _name("sde", SDES, "The equation of a stochastic task's model."),
     )
 }
 

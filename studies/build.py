@@ -16,6 +16,7 @@ from ndecore.regularizers.base import Regularizer
 from ndecore.regularizers.schedules import Constant
 from ndecore.regularizers.weighted import Weighted
 from ndecore.solvers import SDE_SOLVERS, SOLVERS
+from ndecore.solvers.base import Solver
 from ndecore.tasks import TASKS
 from ndecore.tasks.base import Task
 from ndecore.training import TrainPlan
@@ -105,8 +106,9 @@ def _task(name: str, config: Mapping[str, Any]) -> Task:
 
 def _keys(task: Task) -> dict[str, Any]:
     """What of a config has gone into the task."""
-    named = [f.name for f in fields(task) if find_parameter(f.name)] if is_dataclass(task) else []
-    return {name: getattr(task, name) for name in named}
+    if not is_dataclass(task):
+        return {}
+    return {f.name: getattr(task, f.name) for f in fields(task) if find_parameter(f.name)}
 
 
 def _taken(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,7 +129,8 @@ def _settings(task: Task, config: Mapping[str, Any]) -> SolveSettings:
     tolerances = _taken(SolveSettings, {name: config.get(name) for name in ("rtol", "atol", "max_steps")})
     tolerances.setdefault("atol", tolerances["rtol"])  # as in both papers
     solvers, adjoints = (SOLVERS, ADJOINTS) if task.calculus is None else (SDE_SOLVERS, SDE_ADJOINTS)
-    of_calculus = [name for name in solvers if solvers[name].calculus == task.calculus]
+    classes: dict[str, type[Solver]] = {name: solvers[name] for name in solvers}
+    of_calculus = [name for name, cls in classes.items() if cls.calculus == task.calculus]
     solver = _of_equation(task, "solver", solvers, config["solver"], of_calculus)
     controller = _made(CONTROLLERS[config["controller"]], config, f"controller {config['controller']!r}")
     kind = _of_equation(task, "adjoint", adjoints, config["adjoint"], list(adjoints))

@@ -244,7 +244,7 @@ def _read_search(
     known = len(problems)
     fixed = read_parameters(root.at("fixed"), problems) if "fixed" in root.value else {}
     if task in STOCHASTIC and declared is not None and "solver" not in declared.keys:
-        fixed = {"solver": DEFAULT_SDE_SOLVER} | fixed
+        fixed = {"solver": DEFAULT_SDE_SOLVER, **fixed}
     space = declared.fix(fixed) if declared is not None and len(problems) == known else None
     if space is not None and task in TASKS.own and (wrong := solver_problems(space, task, named)):
         problems.extend(wrong)

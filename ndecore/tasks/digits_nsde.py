@@ -12,6 +12,7 @@ from ndecore.datasets.digits import digits
 from ndecore.metrics import METRICS, Metric
 from ndecore.models import SDES
 from ndecore.models.drift_mlp import DriftMLP
+from ndecore.models.neural_sde import NeuralSDE
 from ndecore.models.sde_classifier import NeuralSDEClassifier
 from ndecore.tasks.base import Hyperparameters, Task
 from ndecore.types import Calculus, Labels, Logits, Scalar
@@ -44,7 +45,7 @@ class DigitsNSDE(Task):
 
     def model(self, generator: torch.Generator) -> NeuralSDEClassifier:
         """A fresh classifier."""
-        kind = SDES[self.sde]
+        kind: type[NeuralSDE] = SDES[self.sde]
         sde = kind(DriftMLP(32, 64, generator, sees_time=kind.sees_time), 32, generator)
         return NeuralSDEClassifier(sde, n_inputs=64, n_state=32, n_classes=10, generator=generator)
 

@@ -48,9 +48,7 @@ PUBLISHED = {
 }
 STABLE = "learning_rate: 0.01, rtol: 0.14, sde: geometric, controller: i, adjoint: tape, solver: sosri2"
 OF_SDES = {
-    name
-    for name, config in PUBLISHED.items()
-    if config["regularizer"] in ("none", "error", "stiffness", "local_error") and config.get("power", 1) == 1
+    name for name, config in PUBLISHED.items() if config["regularizer"] in ("none", "error", "stiffness", "local_error")
 }
 # What a space offers, and the presets that it does not.
 ELSEWHERE = {
