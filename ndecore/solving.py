@@ -20,8 +20,8 @@ from ndecore.terms import ODETerm, SDETerm, Term
 from ndecore.types import Calculus, Noise, State, StateTree, VectorField
 
 _DEFAULT_SETTINGS = SolveSettings()
-# The method of both papers; not their controller, which takes twice the steps of I at equal strong error on W4, mostly
-# to grow from the first one (reports/benchmarks/sde_solvers.md).
+# The method of both papers; not their controller, which takes 1.5 to 2 times the steps of I at equal strong error, many
+# of them to grow from the first one (reports/benchmarks/sde_solvers.md).
 _STOCHASTIC_SETTINGS = SolveSettings(SOSRI(), rtol=1e-2, atol=1e-2)
 
 

@@ -193,9 +193,9 @@ class _Box:
         adjoint: "Torchsde | TorchsdeAdjoint",
         products: Products | None = None,
     ) -> None:
-        term, path = problem.term, problem.term.path if isinstance(problem.term, SDETerm) else None
+        term = problem.term
         assert isinstance(term, SDETerm), "checked by `solve`"
-        assert path is not None, "checked by `solve`"
+        path = term.path
         if problem.y0.dim() < 2:
             raise InputError(
                 f"y0: got shape {tuple(problem.y0.shape)}, which torchsde does not take, allowed: [batch, d]"

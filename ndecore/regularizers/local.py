@@ -1,5 +1,6 @@
 """What the local penalties share: fresh steps from random times of a solve."""
 
+import math
 import random
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -127,6 +128,8 @@ class LocalPenalty(Regularizer):
         span = context.solution.t1 - t
         dt = initial_step(term, t, u, k1, span, solver.order, settings.rtol, settings.atol)
         if isinstance(term, SDETerm):
+            if not math.isfinite(dt):  # over which there is no increment; the loss will tell
+                return LocalStep(StepSizes(*u.new_full((5,), math.nan)), dt, u.numel(), solver)
             term = term.along(term.path.apart(n, t, t + dt))
         step = solver.step(term, t, dt, u, k1)
         sizes = sizes_of_step(step.differences(), u, step.y1, settings.rtol, settings.atol)

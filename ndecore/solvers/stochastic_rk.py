@@ -188,7 +188,7 @@ class Scratch:
     def sums(self, rows: slice, weights: Tensor, vectors: list[Tensor]) -> Tensor:
         """Some rows of the weights times the vectors so far, of which there are two more at each call: [rows, n]."""
         n = len(vectors)
-        if torch.is_grad_enabled() and any(vector.requires_grad for vector in vectors):
+        if torch.is_grad_enabled():
             return torch.mm(weights[rows, :n], torch.stack(vectors))
         # Fresh memory costs more than the arithmetic in it.
         for row in range(n - 2 if n > 3 else 0, n):

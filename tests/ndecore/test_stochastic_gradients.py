@@ -275,6 +275,9 @@ def test_local_penalty_at_the_end_and_of_noise_that_no_step_takes() -> None:
     wishes = LocalError().prepare((0.0, 1.0), torch.Generator())
     at_end = type(wishes)(wishes.grid, times=(1.0,))
     assert LocalError().penalty(PenaltyContext(term, HOW["tape"], solution, at_end)).item() == 0
+    blown = type(wishes)(wishes.grid, times=())
+    nowhere = LocalError()._step(PenaltyContext(term, HOW["tape"], solution, blown), 0, 0.5, start() * math.inf)
+    assert nowhere.sizes.error.isnan()
     general = GENERAL.term(GENERAL.path(3), "ito")
     settings = HOW["without estimates"]
     solution = solve(general, GENERAL.y0(3), 0.0, 1.0, settings=settings, ts=wishes.times).check()
