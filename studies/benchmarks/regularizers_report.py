@@ -52,6 +52,11 @@ class Comparison:
         return len(self.runs[VANILLA])
 
 
+_OF_SDES = [
+    "NFE is of the drift, in one solve of the batch along one path; the gap is of solves along the same paths. The",
+    "published trainings grew their steps by at most 9/8 at a time, and so took most of their NFE to grow the first.",
+]
+
 # NFE, prediction time, training time over vanilla's as published: P1's MNIST neural ODE (table C.1 of the thesis), P2's
 # MNIST for the local ones; of the spiral P1 gives the NFE of one regularized model. Of neural SDEs P1 counts the NFE of
 # ten paths stacked into one solve.
@@ -223,6 +228,7 @@ def _told(comparison: Comparison) -> list[str]:
         "Columns: change of the metric (points of accuracy; ratio of the mse), median NFE of the held-out",
         "batch; ratios to the unregularized model of NFE, prediction time, training time and training work",
         "(evaluations, forward and backward); the largest solver gap; published ratios (NFE / prediction / training).",
+        *(_OF_SDES if "sde" in comparison.task else []),
     ]
     best = _best(comparison)
     if best:
