@@ -24,7 +24,7 @@ from search_spaces.parameters import NOTHING, find_parameter, own_parameters, su
 from search_spaces.penalty import ITO_METHODS
 from search_spaces.problems import shown
 
-_SOLVERS = {None: "tsit5", "ito": "sosri", "stratonovich": "reversible_heun"}  # of a task's calculus, the default
+_SOLVERS = {None: "tsit5", "ito": "sosri"}  # of a task's calculus, the default
 _DEFAULTS: dict[str, Any] = {
     "controller": "i",
     "adjoint": "tape",
@@ -106,9 +106,9 @@ def _task(name: str, config: Mapping[str, Any]) -> Task:
 
 def _keys(task: Task) -> dict[str, Any]:
     """What of a config has gone into the task."""
-    if not is_dataclass(task):
-        return {}
-    return {f.name: getattr(task, f.name) for f in fields(task) if find_parameter(f.name)}
+    cls: type[Any] = type(task)
+    named = [f.name for f in fields(cls)] if is_dataclass(cls) else []
+    return {name: getattr(task, name) for name in named if find_parameter(name)}
 
 
 def _taken(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def _settings(task: Task, config: Mapping[str, Any]) -> SolveSettings:
     controller = _made(CONTROLLERS[config["controller"]], config, f"controller {config['controller']!r}")
     kind = _of_equation(task, "adjoint", adjoints, config["adjoint"], list(adjoints))
     adjoint = _made(kind, config, f"adjoint {config['adjoint']!r}")
-    if task.calculus == "ito" and adjoint.is_closed and adjoint.method not in ITO_METHODS:
+    if task.calculus and adjoint.is_closed and adjoint.method not in ITO_METHODS:
         raise InputError(
             f"method: got {adjoint.method!r} for a task of Ito equations, allowed: {', '.join(ITO_METHODS)}"
         )
@@ -145,7 +145,7 @@ def _settings(task: Task, config: Mapping[str, Any]) -> SolveSettings:
 def _of_equation(task: Task, what: str, family: Registry, name: str, allowed: list[str]) -> type:
     """The class of this name, or an `InputError` if it is for equations of another kind than the task's."""
     if name not in allowed:
-        equations = "ordinary" if task.calculus is None else task.calculus.capitalize()
+        equations = "ordinary" if task.calculus is None else "Ito"
         raise InputError(
             f"{what}: got {name!r} for {type(task).__name__}, whose model solves {equations} equations, allowed: "
             f"{', '.join(allowed)}"

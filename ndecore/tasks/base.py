@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from ndecore.datasets.base import Splits
 from ndecore.metrics import Metric
 from ndecore.models.base import SolvingModel
-from ndecore.types import Calculus, Scalar
+from ndecore.types import Scalar
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Task(ABC):
 
     metrics: ClassVar[tuple[Metric, ...]]  # what `scores` returns, in the same order
     defaults: ClassVar[Hyperparameters]
-    calculus: ClassVar[Calculus | None] = None  # of the stochastic equations that its model solves; None: ordinary ones
+    calculus: ClassVar[Literal["ito"] | None] = None  # of the stochastic equations of its model; None: ordinary ones
     tolerance: ClassVar[float] = 1e-6  # rtol and atol of a config that is silent
 
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ from ndecore.models.drift_mlp import DriftMLP
 from ndecore.models.neural_sde import NeuralSDE
 from ndecore.models.sde_classifier import NeuralSDEClassifier
 from ndecore.tasks.base import Hyperparameters, Task
-from ndecore.types import Calculus, Labels, Logits, Scalar
+from ndecore.types import Labels, Logits, Scalar
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class DigitsNSDE(Task):
     defaults: ClassVar[Hyperparameters] = Hyperparameters(
         epochs=30, learning_rate=0.01, batch_size=128, eval_batch_size=360, optimizer="adam"
     )
-    calculus: ClassVar[Calculus | None] = "ito"
+    calculus: ClassVar[Literal["ito"] | None] = "ito"
     tolerance: ClassVar[float] = 0.14  # both papers
 
     def splits(self) -> Splits:

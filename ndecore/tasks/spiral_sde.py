@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 
@@ -14,7 +14,7 @@ from ndecore.models import SDES
 from ndecore.models.cubic_mlp import CubicMLP
 from ndecore.models.sde_trajectory import NeuralSDEPaths
 from ndecore.tasks.base import Hyperparameters, Task
-from ndecore.types import Calculus, Scalar
+from ndecore.types import Scalar
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class SpiralSDE(Task):
     defaults: ClassVar[Hyperparameters] = Hyperparameters(
         epochs=25, learning_rate=0.01, batch_size=100, eval_batch_size=1000, optimizer="adam"
     )
-    calculus: ClassVar[Calculus | None] = "ito"
+    calculus: ClassVar[Literal["ito"] | None] = "ito"
     tolerance: ClassVar[float] = 0.3  # P1's code
 
     def splits(self) -> Splits:

@@ -58,8 +58,7 @@ _OF_SDES = [
 ]
 
 # NFE, prediction time, training time over vanilla's as published: P1's MNIST neural ODE (table C.1 of the thesis), P2's
-# MNIST for the local ones; of the spiral P1 gives the NFE of one regularized model. Of neural SDEs P1 counts the NFE of
-# ten paths stacked into one solve.
+# MNIST for the local ones; of the spiral ODE P1 gives the NFE of one model; of an NSDE that of ten paths stacked (C.4).
 _PUBLISHED: Mapping[str, Mapping[str, str]] = {
     "digits_node": {
         "er-code": "0.70 / 0.64 / 0.84 (P1)",
@@ -251,11 +250,9 @@ def _aim(comparison: Comparison, quantity: str) -> str:
 def _best(comparison: Comparison) -> str | None:
     """The one of least NFE whose mean metric is not worse than the interval of the unregularized model's."""
     scores = {name: [run.score for run in runs if run is not None] for name, runs in comparison.runs.items()}
-    allowed = mean_interval(scores[VANILLA])
-    if _metric(comparison) == "accuracy":
-        fair = [name for name in _others(comparison) if statistics.fmean(scores[name]) >= allowed.low]
-    else:
-        fair = [name for name in _others(comparison) if statistics.fmean(scores[name]) <= allowed.high]
+    allowed, sign = mean_interval(scores[VANILLA]), 1 if _metric(comparison) == "accuracy" else -1
+    worst = allowed.low if sign > 0 else allowed.high
+    fair = [name for name in _others(comparison) if sign * statistics.fmean(scores[name]) >= sign * worst]
     return min(fair, key=lambda name: _ratio(comparison, name, "nfe").mean, default=None)
 
 
