@@ -11,6 +11,7 @@ from ndecore.evaluation import evaluate, reference_output, relative_difference
 from ndecore.integrate import SolveSettings
 from ndecore.metrics import EpochRecord
 from ndecore.models.base import SolveRequest
+from ndecore.models.sde_classifier import NeuralSDEClassifier
 from ndecore.regularizers.base import Regularizer
 from ndecore.regularizers.error import GlobalError
 from ndecore.regularizers.local_error import LocalError
@@ -23,12 +24,23 @@ from ndecore.solvers.sosri2 import SOSRI2
 from ndecore.tasks.digits_nsde import DigitsNSDE
 from ndecore.training import TrainPlan, TrainState, train
 
-pytestmark = pytest.mark.usefixtures("threads_restored")
+pytestmark = pytest.mark.usefixtures("threads_restored", "loose_reference")
 DIGITS = DigitsNSDE().splits()
 
 
+@pytest.fixture
+def loose_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The solver gap against a tolerance that is tighter than that of these trainings, and no more."""
+    monkeypatch.setattr("ndecore.evaluation._LOOSEST", 1.0)
+
+
 class FewDigits(DigitsNSDE):
-    """The task on a part of the digits: two batches an epoch."""
+    """The task on a part of the digits, predicted along two paths: two batches an epoch."""
+
+    def model(self, generator: torch.Generator) -> NeuralSDEClassifier:
+        model = super().model(generator)
+        model.n_paths = 2
+        return model
 
     def splits(self) -> Splits:
         few, held_out = (Split(p.inputs[:40], p.targets[:40]) for p in (DIGITS.train, DIGITS.validation))
@@ -57,7 +69,10 @@ PENALTIES = {
 }
 
 
-@pytest.mark.parametrize("name", PENALTIES)
+SLOW = {"error", "unbiased"}  # the others resume in the same way
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in PENALTIES])
 def test_resumed_training_goes_on_along_the_paths_that_it_would_have_had(name: str, tmp_path: Path) -> None:
     given = PENALTIES[name]
     state, whole = TrainState(given), []
@@ -69,8 +84,9 @@ def test_resumed_training_goes_on_along_the_paths_that_it_would_have_had(name: s
 
 
 def test_same_seed_gives_the_same_records_and_another_seed_others() -> None:
-    assert carry_out(plan(epochs=1)) == carry_out(plan(epochs=1))
-    assert carry_out(plan(epochs=1))[0].train_loss != carry_out(plan(epochs=1, seed=1))[0].train_loss
+    once, again, other = (carry_out(plan(epochs=1, seed=seed)) for seed in (0, 0, 1))
+    assert once == again
+    assert once[0].train_loss != other[0].train_loss
 
 
 def test_each_step_follows_a_path_of_its_own_and_never_one_of_the_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +117,7 @@ def test_a_penalty_does_not_change_the_path() -> None:
 
 def test_evaluation_predicts_with_ten_paths_and_leaves_the_model_in_training() -> None:
     given = plan()
-    model, held_out = TrainState(given).model, FewDigits().splits().validation
+    model, held_out = DigitsNSDE().model(torch.Generator().manual_seed(0)), FewDigits().splits().validation
     found = evaluate(model, held_out, given.settings, 40, lambda: 0.0)
     assert model.training
     expected = model.eval()(held_out.inputs, SolveRequest(given.settings, path_seed=-1))
@@ -120,9 +136,9 @@ def test_solver_gap_is_measured_along_the_same_paths_and_falls_with_the_toleranc
         settings = replace(given.settings, rtol=tolerance, atol=tolerance)
         output = evaluate(model, held_out, settings, 40, lambda: 0.0).output
         gaps.append(relative_difference(output, reference_output(model, held_out, settings, 40)))
-    assert 0 < gaps[1] < 0.3 * gaps[0] < 0.03  # another path would be a difference of order 0.1 to 1
+    assert 0 < gaps[1] < 0.3 * gaps[0] < 0.03  # another path would make a difference of order 0.1 to 1
 
 
 def test_penalty_of_error_makes_the_next_solves_cheaper() -> None:
-    free, penalized = (carry_out(given)[-1] for given in (plan(epochs=3), plan(GlobalError("sum"), epochs=3)))
+    free, penalized = (carry_out(given)[-1] for given in (plan(), plan(GlobalError("sum"))))
     assert penalized.nfe < free.nfe
