@@ -3,7 +3,8 @@
 import copy
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -14,11 +15,13 @@ from ndecore.datasets.base import Split
 from ndecore.errors import SolveFailed
 from ndecore.integrate import SolveSettings, Tape
 from ndecore.models.base import SolveRequest, SolvingModel
+from ndecore.solvers.sosri import SOSRI
 from ndecore.solvers.tsit5 import Tsit5
 from ndecore.tasks.base import Task
 
 _REFERENCE_TOLERANCE = 1e-9  # of the float64 solve that the solver gap is measured against
 _REFERENCE_STEPS = 4096  # at least: a tolerance 10^5 times tighter takes ten times the steps at order 5
+_TIGHTER, _LOOSEST = 4, 0.1  # of a stochastic solve: tells the gap to a tenth, for less than four times the steps
 _REFERENCE_ORDER = 5  # at least: at order 3 it would be fifty times the steps
 _SECONDS_PER_MS = 1e-3
 
@@ -34,6 +37,7 @@ class Evaluation:
     accepted: float
     rejected: float
     predict_s: float
+    nfe_diffusion: float | None  # None of ordinary equations
 
 
 @dataclass(frozen=True)
@@ -75,22 +79,25 @@ class Stopwatch:
 
 
 def evaluate(model: SolvingModel, split: Split, settings: SolveSettings, batch_size: int, clock: Clock) -> Evaluation:
-    """Predict a split, batch by batch, without gradients."""
+    """Predict a split, batch by batch, without gradients; a stochastic model along the same paths each time."""
     device = split.inputs.device
     outputs, stats, seconds = [], [], []
-    with torch.no_grad():
-        for inputs in split.inputs.split(batch_size):
+    with torch.no_grad(), _predicting(model):
+        for i, inputs in enumerate(split.inputs.split(batch_size)):
+            request = SolveRequest(settings, path_seed=-1 - i)  # no training has a path of a negative seed
             with Stopwatch(device, clock) as watch:
-                prediction = model(inputs, SolveRequest(settings))
+                prediction = model(inputs, request)
             outputs.append(prediction.output)
-            stats.append(prediction.solution.stats)
+            stats += [solution.stats for solution in (prediction.solution, *prediction.others)]
             seconds.append(watch.seconds)
+    diffusion = statistics.fmean(s.n_diffusion_evaluations for s in stats)
     return Evaluation(
         output=torch.cat(outputs),
         nfe=statistics.fmean(s.n_evaluations for s in stats),
         accepted=statistics.fmean(s.n_accepted for s in stats),
         rejected=statistics.fmean(s.n_rejected for s in stats),
         predict_s=statistics.median(seconds),
+        nfe_diffusion=diffusion if model.is_stochastic else None,
     )
 
 
@@ -136,12 +143,30 @@ def measure(
     )
 
 
-def reference_output(model: SolvingModel, split: Split, settings: SolveSettings, batch_size: int) -> Tensor:
-    """What the same weights put out in float64 at a tight tolerance; raise `SolveFailed` if that solve ends early."""
-    tight = _reference_settings(settings)
-    double = Split(split.inputs.double(), split.targets)
+@contextmanager
+def _predicting(model: SolvingModel) -> Iterator[None]:
+    """The model in evaluation mode, and then as it was."""
+    was_training = model.training
+    model.eval()
     try:
-        return evaluate(copy.deepcopy(model).double(), double, tight, batch_size, time.perf_counter).output
+        yield
+    finally:
+        model.train(was_training)
+
+
+def reference_output(model: SolvingModel, split: Split, settings: SolveSettings, batch_size: int) -> Tensor:
+    """What the same weights put out at a tight tolerance, along the same path; raise `SolveFailed` if it ends early.
+
+    That of an ordinary equation is in float64. A path is another one in another dtype, and no tolerance of a stochastic
+    equation is near the rounding of float32.
+    """
+    if model.is_stochastic:
+        tight = _stochastic_reference(settings)
+    else:
+        tight, model = _reference_settings(settings), copy.deepcopy(model).double()
+        split = Split(split.inputs.double(), split.targets)
+    try:
+        return evaluate(model, split, tight, batch_size, time.perf_counter).output
     except SolveFailed as failure:
         raise SolveFailed(f"reference solve of the solver gap at {tight.rtol:g}: {failure}") from failure
 
@@ -163,3 +188,9 @@ def _reference_settings(settings: SolveSettings) -> SolveSettings:
         atol=tight,
         max_steps=max(_REFERENCE_STEPS, settings.max_steps),
     )
+
+
+def _stochastic_reference(settings: SolveSettings) -> SolveSettings:
+    """SOSRI at tighter tolerances, and those of `_LOOSEST` made tighter where steps are constant or very large."""
+    rtol, atol = (min(tolerance, _LOOSEST) / _TIGHTER for tolerance in (settings.rtol, settings.atol))
+    return SolveSettings(SOSRI(), rtol=rtol, atol=atol, max_steps=max(_REFERENCE_STEPS, settings.max_steps))

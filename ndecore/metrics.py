@@ -60,6 +60,9 @@ class EpochRecord:
     train_s: float  # s, cumulative: forward, backward and update alone, after a warm-up
     predict_s: float  # s per held-out batch, median over the batches
     train_work: float  # evaluations, cumulative: forward plus differentiated
+    nfe_diffusion: float | None = (
+        None  # held-out evaluations of the diffusion, which are not in nfe; None if there is none
+    )
     solver_gap: float | None = None  # dimensionless, at the last epoch: |out - reference| / |reference|
     score_gaps: Mapping[str, float] = field(default_factory=dict)  # at the last epoch: score minus the reference's
 

@@ -4,7 +4,7 @@ A registry is what makes `regularizer: error` in a file an object. Listing its n
 checked in well under a second), so a registry holds "module:Class" texts and imports on look-up.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -30,6 +30,11 @@ class Registry(Mapping[str, type]):
     def _targets(self) -> dict[str, str]:
         added = {point.name: point.value for point in entry_points(group=self._group)} if self._group else {}
         return added | self._own
+
+    @property
+    def own(self) -> Collection[str]:
+        """The names that no other package has added."""
+        return self._own.keys()
 
     def __getitem__(self, name: str) -> type:
         """Return the class called `name`; raise `InputError` naming what is allowed."""

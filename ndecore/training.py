@@ -31,7 +31,7 @@ class TrainPlan:
     settings: SolveSettings
     hyperparameters: Hyperparameters
     penalties: tuple[Weighted, ...] = ()
-    seed: int = 0  # of the initial parameters, the order of the batches and the penalty's random times
+    seed: int = 0  # of the initial parameters, the batches' order, a penalty's random times, a stochastic model's paths
     threads: int = 1  # of torch; sums over another number of threads differ in their last digits
     device: str = "cpu"
 
@@ -147,9 +147,11 @@ class _Penalized(NamedTuple):
     n_differentiated: int  # evaluations on the tape whose gradients are asked for; of the solve and of the penalties
 
 
-def _penalized(plan: TrainPlan, model: SolvingModel, batch: Split, generator: torch.Generator) -> _Penalized:
-    session = Session([each.regularizer for each in plan.penalties], model.grid, generator)
-    prediction = model(batch.inputs, SolveRequest(plan.settings, session.wishes))
+def _penalized(plan: TrainPlan, state: TrainState, batch: Split, generator: torch.Generator) -> _Penalized:
+    session = Session([each.regularizer for each in plan.penalties], state.model.grid, generator)
+    # A path for each step and seed, without a stream to be saved: a resumed training goes on with the same ones.
+    path_seed = plan.seed << 32 | state.step
+    prediction = state.model(batch.inputs, SolveRequest(plan.settings, session.wishes, path_seed=path_seed))
     term, solution = prediction.term, prediction.solution
     taped = term.n_taped
     # An adjoint that tapes nothing evaluates again what it differentiates: that is counted where it happens.
@@ -161,7 +163,7 @@ def _penalized(plan: TrainPlan, model: SolvingModel, batch: Split, generator: to
 def _warm_up(plan: TrainPlan, state: TrainState, split: Split) -> None:
     size = min(plan.hyperparameters.batch_size, len(split))
     batch = Split(split.inputs[:size], split.targets[:size])
-    prediction, penalties, _ = _penalized(plan, state.model, batch, torch.Generator())
+    prediction, penalties, _ = _penalized(plan, state, batch, torch.Generator())
     (plan.task.loss(prediction.output, batch.targets) + penalties.sum()).backward()
     state.optimizer.zero_grad()
 
@@ -177,7 +179,7 @@ def _train_step(plan: TrainPlan, state: TrainState, batch: Split, n_batches: int
     weights = _weights(plan, state, n_batches)
     with Stopwatch(plan.device, clock) as watch:
         state.optimizer.zero_grad()
-        prediction, penalties, n_differentiated = _penalized(plan, state.model, batch, state.penalty_times)
+        prediction, penalties, n_differentiated = _penalized(plan, state, batch, state.penalty_times)
         loss = plan.task.loss(prediction.output, batch.targets)
         (loss + penalties.dot(penalties.new_tensor(weights))).backward()
         state.optimizer.step()
@@ -224,6 +226,7 @@ def _record(
         rejected_train=statistics.fmean(s.n_rejected for s in steps),
         train_s=state.train_s,
         predict_s=evaluation.predict_s,
+        nfe_diffusion=evaluation.nfe_diffusion,
         train_work=float(state.train_work),
     )
     if state.epoch < plan.hyperparameters.epochs:

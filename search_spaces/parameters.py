@@ -7,10 +7,11 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from ndecore.adjoints import ADJOINTS, TORCHDIFFEQ_METHODS
+from ndecore.adjoints import ADJOINTS, SDE_ADJOINTS, TORCHDIFFEQ_METHODS, TORCHSDE_METHODS
 from ndecore.controllers import CONTROLLERS
+from ndecore.models import SDES
 from ndecore.regularizers import REGULARIZERS, SCHEDULES
-from ndecore.solvers import SOLVERS
+from ndecore.solvers import SDE_SOLVERS, SOLVERS
 from search_spaces.document import Node
 from search_spaces.domains import Value
 from search_spaces.problems import Problem, did_you_mean
@@ -126,13 +127,17 @@ _OF_PENALTIES = (
 PARAMETERS: Mapping[str, Parameter] = {
     parameter.name: parameter
     for parameter in (
-        _name("solver", SOLVERS, "The step method."),
+        _name("solver", (*SOLVERS, *SDE_SOLVERS), "The step method."),
         _name("controller", CONTROLLERS, "What chooses the step sizes."),
-        _name("adjoint", ADJOINTS, "How the solve is differentiated."),
-        _name("method", TORCHDIFFEQ_METHODS, "The step method of torchdiffeq, where the adjoint is one of its."),
+        _name("adjoint", dict.fromkeys((*ADJOINTS, *SDE_ADJOINTS)), "How the solve is differentiated."),
+        _name(
+            "method",
+            dict.fromkeys((*TORCHDIFFEQ_METHODS, *TORCHSDE_METHODS)),
+            "The step method of torchdiffeq or torchsde, where the adjoint is one of theirs.",
+        ),
         _positive(
             "step_size",
-            "The step of the controller `constant`, or of a fixed-step method of torchdiffeq; unit of time.",
+            "The step of the controller `constant`, or of a method of torchdiffeq or torchsde; unit of time.",
         ),
         _positive("rtol", "The relative tolerance of a step, dimensionless."),
         _positive("atol", "The absolute tolerance of a step, in the state's unit; the same as rtol if absent."),
@@ -144,9 +149,15 @@ PARAMETERS: Mapping[str, Parameter] = {
         _real("momentum", lambda value: 0 <= value < 1, "a number 0 <= x < 1", "Of sgd, dimensionless."),
         _whole("batch_size", 1, "The samples in one training solve."),
         _whole("epochs", 1, "The passes over the training data."),
-        _whole("seed", 0, "Of the initial weights, the batches' order and a penalty's random times.", MAX_SEED),
+        _whole(
+            "seed",
+            0,
+            "Of the initial weights, the batches' order, a penalty's random times and random paths.",
+            MAX_SEED,
+        ),
         _whole("threads", 1, "The CPU threads that one trial computes with."),
         _whole("eval_batch_size", 1, "The samples in one held-out solve; NFE is counted per solve."),
+        _name("sde", SDES, "The equation of a stochastic task's model."),
     )
 }
 

@@ -1,27 +1,33 @@
 """Flat config -> objects: the only place where names become a task, a solver, a regularizer and a schedule."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields, replace
+from dataclasses import MISSING, asdict, fields, is_dataclass, replace
 from typing import Any
 
-from ndecore.adjoints import ADJOINTS
+import torch
+
+from ndecore.adjoints import ADJOINTS, SDE_ADJOINTS
 from ndecore.controllers import CONTROLLERS
 from ndecore.errors import InputError
 from ndecore.integrate import SolveSettings
+from ndecore.registry import Registry
 from ndecore.regularizers import REGULARIZERS, SCHEDULES
 from ndecore.regularizers.base import Regularizer
 from ndecore.regularizers.schedules import Constant
 from ndecore.regularizers.weighted import Weighted
-from ndecore.solvers import SOLVERS
+from ndecore.solvers import SDE_SOLVERS, SOLVERS
+from ndecore.solvers.base import Solver
 from ndecore.tasks import TASKS
+from ndecore.tasks.base import Task
 from ndecore.training import TrainPlan
 from reports.export import ExportedConfig
 from reports.records import Deployment
 from search_spaces.parameters import NOTHING, find_parameter, own_parameters, summands
+from search_spaces.penalty import ITO_METHODS
 from search_spaces.problems import shown
 
+_SOLVERS = {None: "tsit5", "ito": "sosri"}  # of a task's calculus, the default
 _DEFAULTS: dict[str, Any] = {
-    "solver": "tsit5",
     "controller": "i",
     "adjoint": "tape",
     "regularizer": "none",
@@ -44,10 +50,12 @@ def build(task_name: str, config: Mapping[str, Any], device: str = "cpu") -> Tra
         InputError: an unknown name, a value that is not allowed, a missing weight or step size, choices that do not
             work together.
     """
-    chosen = _chosen(config)
-    task, settings, penalties = TASKS[task_name](), _settings(chosen), _penalties(chosen)
+    chosen = _chosen(task_name, config)
+    task = _task(task_name, chosen)
+    settings, penalties = _settings(task, chosen), _penalties(chosen)
     for penalty in penalties:
         penalty.regularizer.check(settings)
+        _check_equation(task, penalty.regularizer)
     return TrainPlan(
         task=task,
         settings=settings,
@@ -93,8 +101,9 @@ def complete(task_name: str, config: Mapping[str, Any]) -> dict[str, Any]:
 
     `build(task, complete(task, config))` equals `build(task, config)`; what has no effect is left out.
     """
-    chosen = _chosen(config)
+    chosen = _chosen(task_name, config)
     plan = build(task_name, config)
+    of_task = _keys(plan.task)
     tolerances = {name: getattr(plan.settings, name) for name in ("rtol", "atol", "max_steps")}
     parts = (plan.settings.controller, plan.settings.adjoint)
     own = ((name, getattr(part, name, None)) for part in parts for name in ("method", "step_size"))
@@ -107,17 +116,30 @@ def complete(task_name: str, config: Mapping[str, Any]) -> dict[str, Any]:
             own |= {"schedule": own_parameters(name, chosen)["schedule"]} | asdict(weighted.schedule)  # type: ignore[call-overload]
         prefix = f"{name}." if len(plan.penalties) > 1 else ""
         penalty |= {f"{prefix}{key}": value for key, value in own.items()}
-    return named | penalty | asdict(plan.hyperparameters) | {"seed": plan.seed, "threads": plan.threads}
+    return of_task | named | penalty | asdict(plan.hyperparameters) | {"seed": plan.seed, "threads": plan.threads}
 
 
-def _chosen(config: Mapping[str, Any]) -> dict[str, Any]:
+def _chosen(task_name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The config over the defaults; raise `InputError` for a value that is not allowed."""
     given = {key: value for key, value in config.items() if value is not None}
     for key, value in given.items():
         parameter = find_parameter(key)
         if parameter is not None and parameter.check(value) is None:
             raise InputError(f"{key}: got {shown(value)}, allowed: {parameter.allowed}")
-    return _DEFAULTS | given
+    cls: type[Task] = TASKS[task_name]
+    return _DEFAULTS | {"solver": _SOLVERS[cls.calculus], "rtol": cls.tolerance} | given
+
+
+def _task(name: str, config: Mapping[str, Any]) -> Task:
+    cls: type[Task] = TASKS[name]
+    return cls(**_taken(cls, config)) if is_dataclass(cls) else cls()
+
+
+def _keys(task: Task) -> dict[str, Any]:
+    """What of a config has gone into the task."""
+    cls: type[Any] = type(task)
+    named = [f.name for f in fields(cls)] if is_dataclass(cls) else []
+    return {name: getattr(task, name) for name in named if find_parameter(name)}
 
 
 def _taken(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,13 +156,42 @@ def _made(cls: type, config: Mapping[str, Any], what: str) -> Any:
     return cls(**_taken(cls, config))
 
 
-def _settings(config: Mapping[str, Any]) -> SolveSettings:
+def _settings(task: Task, config: Mapping[str, Any]) -> SolveSettings:
     tolerances = _taken(SolveSettings, {name: config.get(name) for name in ("rtol", "atol", "max_steps")})
-    if "rtol" in tolerances:
-        tolerances.setdefault("atol", tolerances["rtol"])  # as in both papers
+    tolerances.setdefault("atol", tolerances["rtol"])  # as in both papers
+    solvers, adjoints = (SOLVERS, ADJOINTS) if task.calculus is None else (SDE_SOLVERS, SDE_ADJOINTS)
+    classes: dict[str, type[Solver]] = {name: solvers[name] for name in solvers}
+    of_calculus = [name for name, cls in classes.items() if cls.calculus == task.calculus]
+    solver = _of_equation(task, "solver", solvers, config["solver"], of_calculus)
     controller = _made(CONTROLLERS[config["controller"]], config, f"controller {config['controller']!r}")
-    adjoint = _made(ADJOINTS[config["adjoint"]], config, f"adjoint {config['adjoint']!r}")
-    return SolveSettings(SOLVERS[config["solver"]](), controller, adjoint, **tolerances)
+    kind = _of_equation(task, "adjoint", adjoints, config["adjoint"], list(adjoints))
+    adjoint = _made(kind, config, f"adjoint {config['adjoint']!r}")
+    if task.calculus and adjoint.is_closed and adjoint.method not in ITO_METHODS:
+        raise InputError(
+            f"method: got {adjoint.method!r} for a task of Ito equations, allowed: {', '.join(ITO_METHODS)}"
+        )
+    return SolveSettings(solver(), controller, adjoint, **tolerances)
+
+
+def _of_equation(task: Task, what: str, family: Registry, name: str, allowed: list[str]) -> type:
+    """The class of this name, or an `InputError` if it is for equations of another kind than the task's."""
+    if name not in allowed:
+        equations = "ordinary" if task.calculus is None else "Ito"
+        raise InputError(
+            f"{what}: got {name!r} for {type(task).__name__}, whose model solves {equations} equations, allowed: "
+            f"{', '.join(allowed)}"
+        )
+    return family[name]
+
+
+def _check_equation(task: Task, regularizer: Regularizer) -> None:
+    """Raise `InputError` if a penalty is an integral along the solution, and the solution a random path."""
+    wishes = regularizer.prepare((0.0, 1.0), torch.Generator())
+    if task.calculus is not None and wishes.running_cost is not None:
+        raise InputError(
+            f"regularizer: got {type(regularizer).__name__} for {type(task).__name__}, whose model solves stochastic "
+            "equations, allowed: a penalty on steps, such as error or local_error"
+        )
 
 
 def _names(config: Mapping[str, Any]) -> list[str]:

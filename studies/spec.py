@@ -14,13 +14,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from ndecore.errors import InputError
 from ndecore.metrics import METRICS, Metric
-from ndecore.tasks import TASKS
+from ndecore.tasks import STOCHASTIC, TASKS
 from reports.records import Threshold
 from search_spaces.document import Document, Node, load_document
 from search_spaces.domains import Value
 from search_spaces.parameters import MAX_SEED, read_parameters
 from search_spaces.parse import space_data
-from search_spaces.penalty import penalty_problems
+from search_spaces.penalty import penalty_problems, solver_problems
 from search_spaces.problems import Problem, SpecError, did_you_mean
 from search_spaces.shipped import YAML_SUFFIXES, read_space_reference
 from search_spaces.space import Space
@@ -33,7 +33,8 @@ from studies.thresholds import SOLVER_GAP, THRESHOLDS_ALLOWED, read_thresholds
 SAMPLER_NAMES = ("tpe", "nsgaii", "nsgaiii", "qmc", "random", "grid")
 MAX_GRID = 10_000  # configs
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"  # of a study: a folder and an experiment bear it
-DEFAULT_SPACE = "regularized_ode"
+DEFAULT_SPACE, DEFAULT_SDE_SPACE = "regularized_ode", "regularized_sde"
+DEFAULT_SDE_SOLVER = "sosri"  # as in `studies.build`; written out, for what else a space has is judged by it
 _FOLDER = Path(__file__).parent
 _FRONT = "front_of"
 _NAMES: Mapping[str, Collection[str]] = {"task": TASKS, "objectives": METRICS, "sampler": SAMPLER_NAMES}
@@ -246,11 +247,18 @@ def _read_search(
     root: Node, problems: list[Problem], fronts: Fronts
 ) -> tuple[Space | None, dict[str, Value], tuple[StartConfig, ...]]:
     """Return the declared space, what is fixed, and the first configs, adding problems for what is wrong in them."""
-    named = root.at("space") if "space" in root.value else Node(root.document, ("space",), DEFAULT_SPACE)
+    task = str(root.value.get("task"))
+    default = DEFAULT_SDE_SPACE if task in STOCHASTIC else DEFAULT_SPACE
+    named = root.at("space") if "space" in root.value else Node(root.document, ("space",), default)
     declared = read_space_reference(named, problems)
     known = len(problems)
     fixed = read_parameters(root.at("fixed"), problems) if "fixed" in root.value else {}
+    if task in STOCHASTIC and declared is not None and "solver" not in declared.keys:
+        fixed = {"solver": DEFAULT_SDE_SOLVER, **fixed}
     space = declared.fix(fixed) if declared is not None and len(problems) == known else None
+    if space is not None and task in TASKS.own and (wrong := solver_problems(space, task, named)):
+        problems.extend(wrong)
+        space = None
     if space is not None:
         problems.extend(penalty_problems(space, named))
     start = _read_start(root.at("start_from"), space, problems, fronts) if "start_from" in root.value else ()

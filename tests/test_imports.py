@@ -194,9 +194,12 @@ def test_nothing_but_the_command_line_imports_the_command_line() -> None:
     assert not against, broken(against)
 
 
+_REGISTRIES = ("adjoints", "controllers", "models", "regularizers", "solvers", "tasks")
+
+
 def test_search_spaces_know_of_ndecore_its_registries_alone() -> None:
     allowed = {"ndecore.errors", "ndecore.metrics", "ndecore.registry"}
-    registries = {f"ndecore.{room}" for room in ("adjoints", "controllers", "regularizers", "solvers", "tasks")}
+    registries = {f"ndecore.{room}" for room in _REGISTRIES}
     against = [
         e
         for e in own()

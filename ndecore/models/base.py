@@ -2,10 +2,11 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from torch import Tensor, nn
 
+from ndecore.brownian import BrownianPath, BrownianTree
 from ndecore.integrate import SolveSettings, Watch
 from ndecore.running_cost import RunningCost
 from ndecore.solution import Solution
@@ -41,6 +42,13 @@ class SolveRequest:
     settings: SolveSettings
     wishes: Wishes | None = None
     throw: bool = True
+    path_seed: int = 0  # of the path that a stochastic model follows: one seed, one path, whatever steps are taken
+
+    def paths(self, y0: State, grid: Grid, n: int = 1) -> list[BrownianPath]:
+        """Paths of a motion for each element of y0 over the grid, or over the one that is wished for in its place."""
+        t0, *_, t1 = self.wishes.grid if self.wishes else grid
+        first = BrownianTree(self.path_seed, tuple(y0.shape), t0, t1, dtype=y0.dtype, device=y0.device)
+        return [first, *(first.apart(i, t0, t1) for i in range(1, n))]
 
     def solve(self, term: ODETerm | SDETerm, y0: State, grid: Grid) -> Trajectory:
         """Solve from y0 at grid[0] over the grid, or over the one that is wished for in its place."""
@@ -72,12 +80,14 @@ class Prediction:
     output: Tensor
     term: ODETerm | SDETerm  # has counted the evaluations
     solution: Solution
+    others: tuple[Solution, ...] = ()  # along further paths, where a stochastic model predicts with several
 
 
 class SolvingModel(nn.Module, ABC):
-    """A model whose forward pass solves one differential equation."""
+    """A model whose forward pass solves one differential equation, a stochastic one maybe along several paths."""
 
     grid: Grid
+    is_stochastic: ClassVar[bool] = False  # whether it follows random paths
 
     @abstractmethod
     def forward(self, inputs: Any, request: SolveRequest) -> Prediction:

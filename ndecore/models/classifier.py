@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from ndecore.models.base import Prediction, SolveRequest, SolvingModel
-from ndecore.models.initialization import glorot_uniform_
+from ndecore.models.initialization import glorot_linear
 from ndecore.terms import ODETerm
 from ndecore.types import Images
 
@@ -27,9 +27,7 @@ class NeuralODEClassifier(SolvingModel):
     ) -> None:
         super().__init__()
         self.field = field
-        self.head = nn.utils.skip_init(nn.Linear, n_state, n_classes)
-        self.head.weight = glorot_uniform_(self.head.weight.detach(), generator)
-        nn.init.zeros_(self.head.bias)
+        self.head = glorot_linear(n_state, n_classes, generator)
         self.grid = (0.0, t1)
 
     def forward(self, inputs: Images, request: SolveRequest) -> Prediction:

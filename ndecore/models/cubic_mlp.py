@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ndecore.models.initialization import glorot_uniform_
+from ndecore.models.initialization import glorot_linear
 from ndecore.types import Scalar
 
 
@@ -15,16 +15,9 @@ class CubicMLP(nn.Module):
 
     def __init__(self, n_state: int, n_hidden: int, generator: torch.Generator) -> None:
         super().__init__()
-        self.inner = _linear(n_state, n_hidden, generator)
-        self.outer = _linear(n_hidden, n_state, generator)
+        self.inner = glorot_linear(n_state, n_hidden, generator)
+        self.outer = glorot_linear(n_hidden, n_state, generator)
 
     def forward(self, t: Scalar, y: Tensor) -> Tensor:
         """The slope at y."""
         return self.outer(torch.tanh(self.inner(y**3)))
-
-
-def _linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
-    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
-    layer.weight = glorot_uniform_(layer.weight.detach(), generator)
-    nn.init.zeros_(layer.bias)
-    return layer

@@ -10,3 +10,11 @@ def glorot_uniform_(weight: torch.Tensor, generator: torch.Generator) -> nn.Para
     Reference: Glorot, Bengio, AISTATS 2010, eq. 16.
     """
     return nn.Parameter(nn.init.xavier_uniform_(weight, generator=generator))
+
+
+def glorot_linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
+    """A dense layer with such weights, and biases of zero."""
+    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
+    layer.weight = glorot_uniform_(layer.weight.detach(), generator)
+    nn.init.zeros_(layer.bias)
+    return layer

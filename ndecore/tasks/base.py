@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -27,10 +27,12 @@ class Hyperparameters:
 
 
 class Task(ABC):
-    """A problem to train on."""
+    """A problem to train on; the fields of one that is a dataclass are keys of a config."""
 
     metrics: ClassVar[tuple[Metric, ...]]  # what `scores` returns, in the same order
     defaults: ClassVar[Hyperparameters]
+    calculus: ClassVar[Literal["ito"] | None] = None  # of the stochastic equations of its model; None: ordinary ones
+    tolerance: ClassVar[float] = 1e-6  # rtol and atol of a config that is silent
 
     @abstractmethod
     def splits(self) -> Splits:

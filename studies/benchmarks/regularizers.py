@@ -7,10 +7,11 @@ weights of the same penalty. What is measured is written after every seed.
 
 import argparse
 import json
+import math
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,13 @@ from studies.benchmarks.machine import machine_lines
 from studies.benchmarks.regularizers_report import ADAPTIVE, FIXED, VANILLA, Comparison, Run, draw, markdown
 from studies.build import build
 
-_TOLERANCE = 1e-6
 _TUNING_SEEDS = (100, 101)  # none of those that are compared
-_PREDICTION_ROUNDS = 21
 _ERROR = {"regularizer": "error", "agg": "mean", "weight_by_dt": True, "scaled": True}
 _FIXED = {f"{FIXED} {weight:g}": _ERROR | {"schedule": "constant", "weight": weight} for weight in (0.3, 1, 3, 10, 30)}
+_SOSRI2 = "vanilla by SOSRI2"  # beside the stiffness penalty, which takes that method
+_BY_SOSRI2: Mapping[str, Any] = {"solver": "sosri2"}  # which alone of the stochastic methods estimates stiffness
 _OURS: dict[str, dict[str, Any]] = {
+    _SOSRI2: {"regularizer": "none", **_BY_SOSRI2},
     "predicted steps 0.1": {"regularizer": "predicted_steps", "schedule": "constant", "weight": 0.1},
     "predicted steps 0.3": {"regularizer": "predicted_steps", "schedule": "constant", "weight": 0.3},
     # Published for other tasks of P2 (SDE); at looser tolerances than P2's its 2.5 weighs next to nothing.
@@ -50,24 +52,56 @@ class Setting:
         weight_scale: of all published weights, which were tuned for losses of order 0.1 (cross-entropy, nats).
         budget: function evaluations of a training solve that the adapting weight is asked for.
         left_out: presets that were published for tasks of the other kind.
+        tolerance: rtol and atol of all.
+        common: what else all configs have.
+        presets: the only ones beside vanilla; None: all but those left out.
+        rounds: of timed predictions, each of ten solves where a neural SDE classifies.
     """
 
     learning_rates: tuple[float, ...]
     weight_scale: float
     budget: float
-    left_out: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+    tolerance: float = 1e-6
+    common: Mapping[str, Any] = field(default_factory=dict)
+    presets: tuple[str, ...] | None = None
+    rounds: int = 21
 
 
-_STOCHASTIC = ("er-nsde", "sr-nsde", "er-spiral-sde", "local-nsde-unbiased", "local-nsde-biased")
+_STOCHASTIC = ("er-nsde", "sr-nsde", "er-spiral-sde", "local-nsde-unbiased", "local-nsde-biased", _SOSRI2)
 _SETTINGS = {
     "digits_node": Setting((0.03, 0.05, 0.1, 0.2, 0.3, 0.5), 1.0, 32.0, ("taynode-2", *_STOCHASTIC)),
     "spiral_ode": Setting((0.01, 0.03, 0.1), 0.01, 120.0, ("taynode", *_STOCHASTIC)),
 }
 
 
+def _digits(sde: str, *presets: str) -> Setting:
+    return Setting((0.003, 0.01, 0.03), 1.0, 80.0, tolerance=0.14, common={"sde": sde}, presets=presets, rounds=5)
+
+
+def _spiral(sde: str, *presets: str) -> Setting:
+    return Setting((0.003, 0.01, 0.03), 1.0, 80.0, tolerance=0.3, common={"sde": sde}, presets=presets)
+
+
+# At the published tolerances, which the weights were tuned for.
+_SDE_SETTINGS = {
+    "digits_nsde": _digits(
+        "naive", "er-nsde", _SOSRI2, "sr-nsde", "local-nsde-unbiased", "local-nsde-biased", ADAPTIVE
+    ),
+    **{
+        f"digits_nsde {sde}": _digits(sde, "er-nsde", "local-nsde-unbiased", ADAPTIVE)
+        for sde in ("langevin", "linear_noise", "geometric")
+    },
+    "spiral_sde": _spiral("naive", "er-spiral-sde", _SOSRI2, "sr-nsde"),
+    **{f"spiral_sde {sde}": _spiral(sde, "er-spiral-sde") for sde in ("langevin", "linear_noise")},
+}
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--tasks", type=_names, metavar="NAMES", help=f"default: {','.join(_SETTINGS)}")
+    parser.add_argument("--sde", action="store_true", help="neural SDEs instead of neural ODEs")
+    known = " or ".join(",".join(settings) for settings in (_SETTINGS, _SDE_SETTINGS))
+    parser.add_argument("--tasks", type=_names, metavar="NAMES", help=f"default: {known}")
     parser.add_argument("--presets", type=_names, metavar="NAMES", help="beside vanilla, by comma (default: all)")
     parser.add_argument("--seeds", type=whole_number(2), default=5, metavar="N", help="compared, from 0 (default: 5)")
     parser.add_argument("--epochs", type=whole_number(1), metavar="N", help="of a run (default: the task's)")
@@ -75,17 +109,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Measure, print and write the report."""
-    tasks = _chosen("--tasks", args.tasks, list(_SETTINGS))
+    settings, stem = (_SDE_SETTINGS, "sde_regularizers") if args.sde else (_SETTINGS, "regularizers")
+    tasks = _chosen("--tasks", args.tasks, list(settings))
     presets = _chosen("--presets", args.presets, [*load_presets(), ADAPTIVE, *_OURS])
     console = Console()
     done: list[Comparison] = []
     with Progress(console=Console(stderr=True), transient=True) as progress:
         for task in tasks:
-            for comparison in _compared(task, presets, args, progress):
-                _write(args.output, [*done, comparison])
+            for comparison in _compared(task, settings[task], presets, args, progress):
+                _write(args.output / stem, [*done, comparison])
             done.append(comparison)
-    console.print(_write(args.output, done), markup=False, highlight=False, soft_wrap=True)
-    console.print(f"written: {args.output / 'regularizers.md'}, .json and .png", soft_wrap=True)
+    console.print(_write(args.output / stem, done), markup=False, highlight=False, soft_wrap=True)
+    console.print(f"written: {args.output / stem}.md, .json and .png", soft_wrap=True)
     return 0
 
 
@@ -100,13 +135,15 @@ def _chosen(option: str, asked: Sequence[str] | None, known: Sequence[str]) -> l
     return [name for name in known if asked is None or name in asked]
 
 
-def _configs(task: str, presets: Sequence[str]) -> dict[str, dict[str, Any]]:
-    setting = _SETTINGS[task]
+def _configs(setting: Setting, presets: Sequence[str]) -> dict[str, dict[str, Any]]:
     adapting = {"schedule": "dual_ascent", "weight": 1.0, "budget": setting.budget, "budget_of": "nfe"}
     unscaled = dict(load_presets()) | {ADAPTIVE: _ERROR | adapting} | _OURS
     known = {name: _scaled(config, setting.weight_scale) for name, config in unscaled.items()}
-    wanted = [name for name in (VANILLA, *presets) if name not in setting.left_out]
-    return {name: known[name] for name in dict.fromkeys(wanted)}
+    own = [*known] if setting.presets is None else setting.presets
+    wanted = [name for name in presets if name in own and name not in setting.left_out]
+    common = {"rtol": setting.tolerance, "atol": setting.tolerance, **setting.common}
+    known |= {"sr-nsde": known["sr-nsde"] | dict(_BY_SOSRI2)}
+    return {name: known[name] | common for name in dict.fromkeys((VANILLA, *wanted))}
 
 
 def _scaled(config: Mapping[str, Any], scale: float) -> dict[str, Any]:
@@ -114,11 +151,13 @@ def _scaled(config: Mapping[str, Any], scale: float) -> dict[str, Any]:
     return {key: value * scale if key in weights else value for key, value in config.items()}
 
 
-def _compared(task: str, presets: Sequence[str], args: argparse.Namespace, progress: Progress) -> Iterator[Comparison]:
+def _compared(
+    title: str, setting: Setting, presets: Sequence[str], args: argparse.Namespace, progress: Progress
+) -> Iterator[Comparison]:
     """Yield the comparison after each seed from the second on."""
-    setting, configs = _SETTINGS[task], _configs(task, presets)
+    task, configs = title.split(maxsplit=1)[0], _configs(setting, presets)
     n_tuning = len(setting.learning_rates) * len(_TUNING_SEEDS)
-    bar = progress.add_task(f"{task}: tuning the baseline", total=n_tuning + args.seeds * len(configs))
+    bar = progress.add_task(f"{title}: tuning the baseline", total=n_tuning + args.seeds * len(configs))
     tuning = {}
     for rate in setting.learning_rates:
         plans = [_plan(task, configs[VANILLA], rate, args.epochs, seed) for seed in _TUNING_SEEDS]
@@ -131,30 +170,35 @@ def _compared(task: str, presets: Sequence[str], args: argparse.Namespace, progr
         shift = seed * 7 % len(configs)
         trained: dict[str, tuple[TrainPlan, TrainState]] = {}
         for name in [*configs][shift:] + [*configs][:shift]:
-            progress.update(bar, description=f"{task}: seed {seed}, {name}")
+            progress.update(bar, description=f"{title}: seed {seed}, {name}")
             plan = _plan(task, configs[name], rate, args.epochs, seed)
             run, state = _trained(plan)
             runs[name].append(run)
             if state is not None:
                 trained[name] = plan, state
             progress.advance(bar)
-        for name, seconds in _prediction_seconds(trained).items():
+        for name, seconds in _prediction_seconds(trained, setting.rounds).items():
             run = runs[name][-1]
             assert run is not None, "it was trained"
             runs[name][-1] = run._replace(predict_s=seconds)
         if seed:
-            epochs = _plan(task, {}, rate, args.epochs, 0).hyperparameters.epochs
-            scale, budget = setting.weight_scale, setting.budget
-            yield Comparison(task, rate, tuning, epochs, _TOLERANCE, scale, budget, configs, runs)
+            baseline = _plan(task, configs[VANILLA], rate, args.epochs, 0)
+            epochs, method = baseline.hyperparameters.epochs, type(baseline.settings.solver).__name__
+            own = (setting.tolerance, method, setting.weight_scale, setting.budget)
+            yield Comparison(title, rate, tuning, epochs, *own, configs, runs)
 
 
 def _plan(task: str, config: Mapping[str, Any], rate: float, epochs: int | None, seed: int) -> TrainPlan:
-    same: dict[str, Any] = {"rtol": _TOLERANCE, "atol": _TOLERANCE, "learning_rate": rate, "seed": seed}
+    same: dict[str, Any] = {"learning_rate": rate, "seed": seed}
     return build(task, dict(config) | same | ({} if epochs is None else {"epochs": epochs}))
 
 
 def _held_out_loss(plan: TrainPlan) -> float:
-    *_, last = train(plan)
+    """Of one training; infinite where it diverged."""
+    try:
+        *_, last = train(plan)
+    except NDEError:
+        return math.inf
     return last.scores.get("loss", last.scores[plan.task.metrics[0].name])
 
 
@@ -172,23 +216,23 @@ def _trained(plan: TrainPlan) -> tuple[Run | None, TrainState | None]:
     return run, state
 
 
-def _prediction_seconds(trained: Mapping[str, tuple[TrainPlan, TrainState]]) -> dict[str, float]:
+def _prediction_seconds(trained: Mapping[str, tuple[TrainPlan, TrainState]], n_rounds: int) -> dict[str, float]:
     """Median wall seconds of predicting the held-out batch, the models in turn: all meet the same disturbances."""
     seconds: dict[str, list[float]] = {name: [] for name in trained}
     held_out = next(iter(trained.values()))[0].task.splits().validation.inputs
     with torch.no_grad():
-        for _ in range(_PREDICTION_ROUNDS):
+        for _ in range(n_rounds):
             for name, (plan, state) in trained.items():
                 began = time.perf_counter()
-                state.model(held_out, SolveRequest(plan.settings))
+                state.model.eval()(held_out, SolveRequest(plan.settings, path_seed=-1))
                 seconds[name].append(time.perf_counter() - began)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def _write(folder: Path, comparisons: Sequence[Comparison]) -> str:
-    text = markdown(comparisons, machine_lines("numpy"))
-    (folder / "regularizers.md").write_text(text, encoding="utf-8")
+def _write(stem: Path, comparisons: Sequence[Comparison]) -> str:
+    text = markdown(comparisons, machine_lines("numpy"), f"{stem.name}.png")
+    stem.with_suffix(".md").write_text(text, encoding="utf-8")
     data = json.dumps([asdict(comparison) for comparison in comparisons], indent=1)
-    (folder / "regularizers.json").write_text(data + "\n", encoding="utf-8")
-    draw(comparisons, folder / "regularizers.png")
+    stem.with_suffix(".json").write_text(data + "\n", encoding="utf-8")
+    draw(comparisons, stem.with_suffix(".png"))
     return text

@@ -46,6 +46,10 @@ PUBLISHED = {
     "taynode-2": {"regularizer": "taynode", "taylor_order": 2, "schedule": "constant", "weight": 0.01},
     "rnode": {"regularizer": "rnode", "kinetic": 1, "jacobian": 1, "schedule": "constant", "weight": 0.01},
 }
+STABLE = "learning_rate: 0.01, rtol: 0.14, sde: geometric, controller: i, adjoint: tape, solver: sosri2"
+OF_SDES = {
+    name for name, config in PUBLISHED.items() if config["regularizer"] in ("none", "error", "stiffness", "local_error")
+}
 # What a space offers, and the presets that it does not.
 ELSEWHERE = {
     "regularized_ode": {"er-spiral-sde"},
@@ -60,6 +64,7 @@ ELSEWHERE = {
         "taynode-2",
         "rnode",
     },
+    "regularized_sde": PUBLISHED.keys() - OF_SDES,
 }
 
 
@@ -107,7 +112,8 @@ def test_every_preset_lies_within_the_vocabulary_and_wants_nothing(name):
 @pytest.mark.parametrize("space", ELSEWHERE)
 @pytest.mark.parametrize("name", load_presets())
 def test_every_preset_resolves_in_a_shipped_space_to_what_was_published(name, space):
-    text = f"name: s\ntask: digits_node\nspace: {space}\nstart_from: [{{preset: {name}, {ELSE}}}]"
+    task, rest = ("digits_nsde", STABLE) if space == "regularized_sde" else ("digits_node", ELSE)
+    text = f"name: s\ntask: {task}\nspace: {space}\nstart_from: [{{preset: {name}, {rest}}}]"
     document = parse_document(text, "s.yaml")
     if name in ELSEWHERE[space]:
         with pytest.raises(SpecError, match=r"start_from\[0\].(regularizer|weight): got "):

@@ -45,6 +45,7 @@ PASS_AND_FAIL = {
     "seed": (0, -1),
     "threads": (2, 0),
     "eval_batch_size": (512, "512"),
+    "sde": ("geometric", "heston"),
 }
 
 

@@ -5,18 +5,22 @@ from dataclasses import MISSING, fields
 from itertools import product
 
 import pytest
+import torch
 
-from ndecore.adjoints import ADJOINTS, TORCHDIFFEQ_ADAPTIVE, TORCHDIFFEQ_METHODS
+from ndecore.adjoints import ADJOINTS, SDE_ADJOINTS, TORCHDIFFEQ_ADAPTIVE, TORCHDIFFEQ_METHODS, TORCHSDE_METHODS
 from ndecore.controllers import CONTROLLERS
-from ndecore.errors import InputError
+from ndecore.errors import InputError, NDEError
+from ndecore.integrate import SolveSettings
 from ndecore.regularizers import REGULARIZERS, SCHEDULES
 from ndecore.regularizers.local import LocalPenalty
-from ndecore.solvers import SOLVERS
+from ndecore.solvers import SDE_SOLVERS, SOLVERS
+from ndecore.solvers.sosri import SOSRI
+from ndecore.solving import solve_sde
 from search_spaces import penalty
 from search_spaces.document import parse_document
 from search_spaces.parameters import PARAMETERS
 from search_spaces.parse import read_space
-from search_spaces.penalty import clashes, missing_parameters, penalty_problems
+from search_spaces.penalty import ITO, ITO_METHODS, clashes, missing_parameters, penalty_problems, solver_problems
 from search_spaces.shipped import load_space, shipped_spaces
 from studies.build import build
 
@@ -28,6 +32,9 @@ SAMPLING = {
     "method": (None, *TORCHDIFFEQ_METHODS),
 }
 GIVEN = {"weight": 1.0, "step_size": 0.1}
+STOCHASTIC = {"solver": ITO, "controller": [None, *CONTROLLERS], "adjoint": [None, *SDE_ADJOINTS, "interpolating"]}
+ALL_SOLVERS = {name: family[name] for family in (SOLVERS, SDE_SOLVERS) for name in family}
+ALL_ADJOINTS = {name: family[name] for family in (ADJOINTS, SDE_ADJOINTS) for name in family}
 
 
 def needed_by(cls):
@@ -38,9 +45,9 @@ def missing(config, present=()):
     return [key for key, _ in missing_parameters(config, present)]
 
 
-def is_built(config):
+def is_built(config, task="digits_node"):
     try:
-        build("digits_node", config)
+        build(task, config)
     except InputError:
         return False
     return True
@@ -48,13 +55,13 @@ def is_built(config):
 
 def test_the_names_are_those_of_the_classes_that_have_the_property():
     regularizers = {name: REGULARIZERS[name] for name in REGULARIZERS}
-    adjoints = {name: ADJOINTS[name] for name in ADJOINTS}
+    adjoints = ALL_ADJOINTS
     assert tuple(n for n, cls in regularizers.items() if cls.needs_differentiable_records) == penalty.RECORDING
     assert {"none", *(n for n, cls in regularizers.items() if not cls.is_weighted)} == set(penalty.UNWEIGHTED)
     assert tuple(n for n, cls in regularizers.items() if issubclass(cls, LocalPenalty)) == penalty.LOCAL
     assert tuple(n for n, cls in adjoints.items() if cls.differentiates_records) == penalty.DISCRETE
     assert tuple(n for n, cls in adjoints.items() if cls.tapes_states) == penalty.TAPING
-    assert set(penalty.UNESTIMATED) == {name for name in SOLVERS if SOLVERS[name].error_order is None}
+    assert set(penalty.UNESTIMATED) == {name for name, cls in ALL_SOLVERS.items() if cls.error_order is None}
     assert set(penalty.UNCONTROLLED) == {name for name in CONTROLLERS if not CONTROLLERS[name].needs_error}
 
 
@@ -63,6 +70,7 @@ def test_the_adjoints_that_tell_their_steps_with_some_methods_alone_are_those_th
     closed = {name for name in ADJOINTS if "method" in {f.name for f in fields(ADJOINTS[name])}}
     assert set(penalty.CLOSED) == closed
     assert all(ADJOINTS[name]().tells_steps for name in ADJOINTS)
+    assert set(penalty.MUTE) == {name for name in SDE_ADJOINTS if not SDE_ADJOINTS[name]().tells_steps}
     for name, method in product(closed, TORCHDIFFEQ_METHODS):
         assert ADJOINTS[name](method).tells_steps == (method in penalty.TELLING)
 
@@ -70,9 +78,9 @@ def test_the_adjoints_that_tell_their_steps_with_some_methods_alone_are_those_th
 @pytest.mark.parametrize("name", REGULARIZERS)
 def test_a_regularizer_is_blind_with_the_solvers_that_its_class_refuses(name):
     refused = set()
-    for solver in SOLVERS:
+    for solver, cls in ALL_SOLVERS.items():
         try:
-            REGULARIZERS[name]().check_solver(SOLVERS[solver]())
+            REGULARIZERS[name]().check_solver(cls())
         except InputError:
             refused.add(solver)
     assert refused == set(penalty.BLIND.get(name, ()))
@@ -86,6 +94,50 @@ def test_a_config_is_refused_by_name_exactly_where_building_it_is(regularizer, s
         config = {key: value for key, value in named.items() if value is not None} | GIVEN
         assert not missing(config, config)
         assert is_built(config) != bool(list(clashes(config))), config
+
+
+@pytest.mark.parametrize("regularizer", [None, *REGULARIZERS, "error+stiffness"])
+def test_a_stochastic_config_is_refused_by_name_exactly_where_building_it_is(regularizer):
+    for solver, controller, adjoint in product(*STOCHASTIC.values()):
+        named = {"regularizer": regularizer, "solver": solver, "controller": controller, "adjoint": adjoint}
+        config = {key: value for key, value in named.items() if value is not None} | GIVEN
+        assert is_built(config, "digits_nsde") != bool(list(clashes(config))), config
+
+
+@pytest.mark.parametrize("method", [None, *TORCHSDE_METHODS])
+@pytest.mark.parametrize("adjoint", SDE_ADJOINTS)
+def test_a_method_of_torchsde_is_refused_by_name_exactly_where_building_it_is(adjoint, method):
+    for sampling, regularizer in product(("unbiased", "biased"), ("none", "local_error")):
+        named = {"regularizer": regularizer, "adjoint": adjoint, "method": method, "sampling": sampling}
+        config = {key: value for key, value in named.items() if value is not None} | GIVEN | {"solver": "sosri"}
+        assert is_built(config, "digits_nsde") != bool(list(clashes(config))), config
+
+
+def test_methods_of_torchsde_for_ito_equations_are_those_that_solve_one():
+    solved = []
+    for method in TORCHSDE_METHODS:
+        settings = SolveSettings(SOSRI(), adjoint=SDE_ADJOINTS["torchsde"](method, 0.5), rtol=0.1, atol=0.1)
+        try:
+            solve_sde(lambda t, y: -y, lambda t, y: 0.1 * y, torch.ones(2, 3), 0.0, 1.0, path=0, settings=settings)
+        except (NDEError, ValueError):
+            continue
+        solved.append(method)
+    assert tuple(solved) == ITO_METHODS
+
+
+@pytest.mark.parametrize(
+    ("task", "solvers", "wrong"),
+    [
+        ("digits_nsde", "[sosri, tsit5, euler_heun]", "tsit5, euler_heun"),
+        ("digits_node", "[tsit5, sosri2]", "sosri2"),
+        ("spiral_sde", "[sosri, sosri2, milstein, euler_maruyama]", None),
+    ],
+)
+def test_solvers_of_the_wrong_kind_are_told_in_one_line(task, solvers, wrong):
+    space = read_space(parse_document(f"solver: {{choice: {solvers}}}", "s.yaml").root, [])
+    told = solver_problems(space, task, parse_document("{}", "s.yaml").root)
+    assert [problem.got for problem in told] == ([f"solver {wrong} for {task}"] if wrong else [])
+    assert all("\n" not in str(problem) for problem in told)
 
 
 @pytest.mark.parametrize("qualified", [False, True], ids=["of all", "of one summand"])

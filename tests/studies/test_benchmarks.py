@@ -40,6 +40,27 @@ def test_presets_are_compared_with_vanilla_on_the_same_seeds_and_the_reports_wri
     assert (tmp_path / "new" / "regularizers.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
+def test_neural_sdes_are_compared_each_with_its_own_unregularized_model(tmp_path, monkeypatch) -> None:
+    regularizers = import_module("studies.benchmarks.regularizers")
+    for title, setting in regularizers._SDE_SETTINGS.items():
+        monkeypatch.setitem(regularizers._SDE_SETTINGS, title, replace(setting, learning_rates=(0.01,), rounds=1))
+    titles = ["digits_nsde geometric", "spiral_sde"]
+    options = ["--sde", "--tasks", ",".join(titles), "--presets", "er-nsde,er-spiral-sde,sr-nsde,vanilla by SOSRI2"]
+    assert main(["bench", "regularizers", *options, "--seeds", "2", "--epochs", "1", "-o", str(tmp_path)]) == 0
+    digits, spiral = json.loads((tmp_path / "sde_regularizers.json").read_text())
+    assert [digits["task"], spiral["task"]] == titles
+    assert set(digits["runs"]) == {"vanilla", "er-nsde"}
+    assert set(spiral["runs"]) == {"vanilla", "er-spiral-sde", "sr-nsde", "vanilla by SOSRI2"}
+    assert {config["sde"] for config in digits["configs"].values()} == {"geometric"}
+    assert spiral["configs"]["sr-nsde"]["solver"] == "sosri2"
+    report = (tmp_path / "sde_regularizers.md").read_text()
+    assert "0.95 / 0.96 / 0.93 (P1)" in report
+    assert "## digits_nsde geometric" in report
+    assert "](sde_regularizers.png)" in report
+    assert (tmp_path / "sde_regularizers.png").stat().st_size > 10_000
+
+
 @pytest.mark.parametrize("option", ["--tasks", "--presets"])
 def test_a_task_or_a_preset_that_there_is_not_is_refused(option: str, tmp_path, capsys) -> None:
     assert main(["bench", "regularizers", option, "nope", "-o", str(tmp_path)]) == 2

@@ -2,12 +2,13 @@
 
 import pytest
 
-from ndecore.adjoints import ADJOINTS
+from ndecore.adjoints import ADJOINTS, SDE_ADJOINTS
 from ndecore.adjoints.torchdiffeq import Torchdiffeq, TorchdiffeqAdjoint
 from ndecore.controllers import CONTROLLERS
 from ndecore.controllers.constant import ConstantStep
 from ndecore.errors import InputError
 from ndecore.integrate import Tape
+from ndecore.models import SDES
 from ndecore.regularizers import REGULARIZERS, SCHEDULES
 from ndecore.regularizers.error import GlobalError
 from ndecore.regularizers.schedules import Constant, Linear
@@ -16,7 +17,9 @@ from ndecore.regularizers.stiffness import GlobalStiffness
 from ndecore.regularizers.weighted import Weighted
 from ndecore.solvers import SOLVERS
 from ndecore.solvers.euler import Euler
+from ndecore.tasks import STOCHASTIC as STOCHASTIC_TASKS
 from search_spaces.parameters import PARAMETERS, find_parameter
+from search_spaces.penalty import ITO
 from search_spaces.presets import load_presets
 from studies.build import build, complete
 
@@ -52,6 +55,16 @@ CONFIGS = {
 }
 
 
+STOCHASTIC = {
+    "nothing": {},
+    **{f"solver {name}": EULER | {"solver": name} for name in ITO},
+    **{f"sde {name}": {"sde": name} for name in SDES},
+    **{f"adjoint {name}": {"adjoint": name} for name in SDE_ADJOINTS},
+    "stiffness": {"regularizer": "stiffness", "solver": "sosri2", "weight": 1.0, "rtol": 0.01},
+    "local": {"regularizer": "steer+local_error", "weight": 1.0, "controller": "pi"},
+}
+
+
 def same(left, right):
     """Whether two plans say the same; solvers and tasks are equal if they are of one class."""
     alike = [(type(p.task), type(p.settings.solver)) for p in (left, right)]
@@ -72,6 +85,47 @@ def test_a_config_written_out_whole_builds_the_same_and_is_whole(case):
     assert same(build("digits_node", whole), build("digits_node", config))
     assert complete("digits_node", whole) == whole
     assert all(find_parameter(key).check(value) == value for key, value in whole.items())
+
+
+@pytest.mark.parametrize("task", STOCHASTIC_TASKS)
+@pytest.mark.parametrize("case", STOCHASTIC)
+def test_a_stochastic_config_written_out_whole_builds_the_same_and_is_whole(case, task):
+    config = STOCHASTIC[case]
+    whole = complete(task, config)
+    assert same(build(task, whole), build(task, config))
+    assert build(task, whole).task == build(task, config).task
+    assert complete(task, whole) == whole
+    assert all(find_parameter(key).check(value) == value for key, value in whole.items())
+    assert whole["sde"] == config.get("sde", "naive")
+
+
+def test_an_equation_is_of_no_effect_where_the_task_has_none():
+    assert complete("digits_node", {"sde": "geometric"}) == complete("digits_node", {})
+
+
+WRONG_KIND = {
+    "ordinary solver": (
+        "digits_nsde",
+        {"solver": "tsit5"},
+        "^solver: got 'tsit5' for DigitsNSDE.* Ito .*allowed: sosri",
+    ),
+    "other calculus": ("spiral_sde", EULER | {"solver": "euler_heun"}, "^solver: got 'euler_heun' for SpiralSDE"),
+    "stochastic solver": ("digits_node", {"solver": "sosri"}, "^solver: got 'sosri' for DigitsNode.*ordinary.*: euler"),
+    "ordinary adjoint": ("digits_nsde", {"adjoint": "interpolating"}, "^adjoint: got 'interpolating'.*allowed: tape"),
+    "stochastic adjoint": ("digits_node", {"adjoint": "torchsde"}, "^adjoint: got 'torchsde' for DigitsNode"),
+    "method of other calculus": ("digits_nsde", {"adjoint": "torchsde", "method": "heun"}, "^method: got 'heun'"),
+    "integral along the solution": ("spiral_sde", {"regularizer": "rnode", "weight": 1.0}, "^regularizer: got RNODE"),
+    "no estimate": ("spiral_sde", {"regularizer": "stiffness", "weight": 1.0}, "GlobalStiffness with SOSRI, which has"),
+    "unknown equation": ("spiral_sde", {"sde": "heston"}, "^sde: got 'heston', allowed: naive, langevin, linear_noise"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_KIND)
+def test_what_is_not_for_the_equations_of_the_task_is_refused_in_one_line(case):
+    task, config, message = WRONG_KIND[case]
+    with pytest.raises(InputError, match=message) as caught:
+        build(task, config)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_adjoint_is_the_tape_if_nothing_is_said():

@@ -97,7 +97,7 @@ MALFORMED = {
         3,
         "space",
         "'regular_ode'",
-        "error_penalties, regularized_ode, a path",
+        "error_penalties, regularized_ode, regularized_sde, a path",
     ),
     "space in no file": (HEAD + "space: none.yaml", 3, "space", "none.yaml, which is no file", "the path of a YAML"),
     "space that is no mapping": (
@@ -105,9 +105,15 @@ MALFORMED = {
         3,
         "space",
         "3",
-        "error_penalties, regularized_ode, a path ending in .yaml",
+        "error_penalties, regularized_ode, regularized_sde, a path ending in .yaml",
     ),
-    "no space": (HEAD + "space:", 3, "space", "nothing", "error_penalties, regularized_ode, a path ending in .yaml"),
+    "no space": (
+        HEAD + "space:",
+        3,
+        "space",
+        "nothing",
+        "error_penalties, regularized_ode, regularized_sde, a path ending in .yaml",
+    ),
     "rtol of 0": (HEAD + "space:\n  rtol: 0", 4, "space.rtol", "0", "a finite number > 0"),
     "weight below zero": (
         HEAD + "space:\n  weight:\n    log_float: [-1, 1]",
@@ -174,7 +180,7 @@ MALFORMED = {
         3,
         "space",
         "adjoint checkpointed",
-        "adjoint: tape, torchdiffeq where full_derivative is true and sampling is biased",
+        "adjoint: tape, torchdiffeq, torchsde where full_derivative is true and sampling is biased",
     ),
     "start with a sum and one weight": (
         HEAD + "space: {rtol: {float: [0.1, 1]}}\nstart_from: [{rtol: 0.5, regularizer: error+rnode, rnode.weight: 1}]",
