@@ -135,7 +135,7 @@ def test_the_report_is_drawn_in_the_artifact_page_of_the_study(small, address, s
 def test_the_report_of_a_thousand_trials_opens_within_three_seconds(page, tmp_path):
     write_report(tmp_path, study_report(large_study(1000)))
     seconds = []
-    for _ in range(2):  # another program may be busy during one
+    for _ in range(3):  # another program may be busy during one
         page.goto(f"file://{tmp_path}/report.html", wait_until="commit")
         page.locator("section#front .scatterlayer .point").first.wait_for()
         seconds.append(page.evaluate("performance.now()") / 1000)
