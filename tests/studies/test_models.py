@@ -345,7 +345,7 @@ def test_mlflow_serves_an_export_over_http(exported, port, tmp_path):
         server = subprocess.Popen(
             [sys.executable, "-m", "mlflow", *command, "--host", "127.0.0.1", "--port", str(port)],
             cwd=tmp_path,
-            env=environment(PYTHONPATH=os.getcwd(), PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}"),
+            env=environment(PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}"),
             stdout=log,
             stderr=log,
             start_new_session=True,
