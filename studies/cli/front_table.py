@@ -46,5 +46,5 @@ def _table(study: StudyRecord, rows: tuple[FrontRow, ...], with_ratios: bool) ->
         cells += [f"{row.ratios[m.name]:.2f}" for m in ratios]
         mark = " ".join(["◆ knee"] * row.is_knee + [row.label] * bool(row.label))
         rtol = "" if row.rtol is None else f"{row.rtol:.1e}"
-        table.add_row(*cells, row.regularizer, weight_text(row), rtol, mark, style="bold" if row.is_knee else "")
+        table.add_row(*cells, row.regularizer, weight_text(row), rtol, mark, style="bold green" if row.is_knee else "")
     return table

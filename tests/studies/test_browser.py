@@ -29,6 +29,7 @@ FLAGS = [
     "--disable-sync",
 ]
 PATIENCE_MS = 60_000
+HERE = ("http://127.0.0.1", "file:", "data:", "about:")
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,10 @@ def page():
         page = browser.new_page(viewport={"width": 1700, "height": 1100})
         page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", note)
-        page.route(lambda url: not url.startswith(("http://127.0.0.1", "file:", "data:")), lambda route: route.abort())
+        page.route(
+            lambda url: not url.startswith(("http://127.0.0.1", "file:", "data:", "about:")),
+            lambda route: route.abort(),
+        )
         yield page
         browser.close()
     assert not errors
@@ -67,6 +71,11 @@ def study_run(small):
     experiment = client.get_experiment_by_name("small").experiment_id
     (run,) = client.search_runs([experiment], filter_string=f"tags.`{Tag.KIND}` = '{Kind.STUDY}'")
     return f"#/experiments/{experiment}/runs/{run.info.run_id}"
+
+
+def task_seconds(session):
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    return next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
 
 
 def card(page, text):
@@ -134,11 +143,14 @@ def test_the_report_is_drawn_in_the_artifact_page_of_the_study(small, address, s
 
 def test_the_report_of_a_thousand_trials_opens_within_three_seconds(page, tmp_path):
     write_report(tmp_path, study_report(large_study(1000)))
-    seconds = []
-    for _ in range(2):  # another program may be busy during one
+    session, seconds = page.context.new_cdp_session(page), []
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})  # of the page's thread: others may be busy
+    for _ in range(3):
+        page.goto("about:blank")
+        before = task_seconds(session)
         page.goto(f"file://{tmp_path}/report.html", wait_until="commit")
         page.locator("section#front .scatterlayer .point").first.wait_for()
-        seconds.append(page.evaluate("performance.now()") / 1000)
+        seconds.append(task_seconds(session) - before)
     assert min(seconds) < 3
     assert page.locator("section#front .scatterlayer .point").count() >= 3 * 900
 

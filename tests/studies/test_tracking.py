@@ -179,8 +179,8 @@ def test_course_and_standings_are_live_and_a_replay_doubles_nothing(client, expe
     first, second = ended(0, 200.0), ended(1, 300.0, nfe=14.0)
     tracker = Tracker(experiment, study())
     tracker.update(first)
-    until(lambda: fronts(client, experiment) == {"0": "knee"})
-    assert course_of(client, experiment, "front_size") == [(1, 200_000, 1.0)]
+    until(lambda: course_of(client, experiment, "front_size") == [(1, 200_000, 1.0)])
+    assert fronts(client, experiment) == {"0": "knee"}
     tracker.update(second)
     tracker.close(study_report(study(first, second)), finished=True)
     for _ in range(2):  # as `sync` does
