@@ -297,9 +297,10 @@ def test_every_public_name_of_ndecore_and_every_registered_name_loads() -> None:
 import ndecore
 from ndecore.controllers import CONTROLLERS
 from ndecore.regularizers import REGULARIZERS, SCHEDULES
-from ndecore.solvers import SOLVERS
+from ndecore.solvers import SDE_SOLVERS, SOLVERS
 from ndecore.tasks import TASKS
 [getattr(ndecore, name) for name in dir(ndecore)]
-[registry[name] for registry in (CONTROLLERS, REGULARIZERS, SCHEDULES, SOLVERS, TASKS) for name in registry]
+families = (CONTROLLERS, REGULARIZERS, SCHEDULES, SDE_SOLVERS, SOLVERS, TASKS)
+[registry[name] for registry in families for name in registry]
 """
     assert loaded_by(code, "ray", "optuna", "mlflow", "plotly") == []
