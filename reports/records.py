@@ -236,8 +236,9 @@ def epoch_from_metrics(metrics: Mapping[str, float]) -> EpochRecord:
     own = {f.name for f in fields(EpochRecord)} - set(_MAPPINGS)
     scores = {name: metrics[name] for name in METRICS if name in metrics and name not in own}
     gaps = {name: metrics[f"{name}_gap"] for name in scores if f"{name}_gap" in metrics}
-    plain: dict[str, Any] = {name: metrics[name] for name in own - {"solver_gap"}}
-    plain |= {"epoch": int(metrics["epoch"]), "solver_gap": metrics.get("solver_gap")}
+    optional = {f.name for f in fields(EpochRecord) if f.default is None}
+    plain: dict[str, Any] = {name: metrics[name] for name in own - optional}
+    plain |= {"epoch": int(metrics["epoch"])} | {name: metrics.get(name) for name in optional}
     return EpochRecord(**plain, scores=scores, score_gaps=gaps)
 
 

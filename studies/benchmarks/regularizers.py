@@ -80,7 +80,7 @@ def _digits(sde: str, *presets: str) -> Setting:
 
 
 def _spiral(sde: str, *presets: str) -> Setting:
-    return Setting((0.003, 0.01, 0.03), 1.0, 80.0, tolerance=0.3, common={"sde": sde}, presets=presets)
+    return Setting((0.01, 0.03, 0.1), 1.0, 80.0, tolerance=0.3, common={"sde": sde}, presets=presets)
 
 
 # At the published tolerances, which the weights were tuned for.

@@ -99,6 +99,7 @@ def test_linear_noise_vanishes_at_zero_and_langevin_noise_does_not() -> None:
     assert equation("langevin").diffusion(T, zero).ne(0).all()
 
 
+@pytest.mark.slow
 def test_stable_equations_follow_their_path_closer_than_the_naive_one_at_one_tolerance() -> None:
     z0 = torch.randn(32, 3, generator=generator(5), dtype=torch.float64)
     gaps = {}
