@@ -51,6 +51,7 @@ class Measurement:
     rejected: float
     predict_s: float
     solver_gap: float
+    nfe_diffusion: float | None  # None of ordinary equations
 
 
 class Stopwatch:
@@ -140,6 +141,7 @@ def measure(
         rejected=found[0].rejected,
         predict_s=statistics.median(each.predict_s for each in timed),
         solver_gap=relative_difference(output, reference),
+        nfe_diffusion=found[0].nfe_diffusion,
     )
 
 

@@ -108,8 +108,9 @@ def _confirmed(trial: TrialRecord, confirmations: Sequence[Confirmation]) -> Tri
 
 
 def _mean(records: Sequence[EpochRecord]) -> EpochRecord:
-    def mean(values: Sequence[float]) -> float:
-        return math.fsum(values) / len(values)
+    def mean(values: Sequence[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return math.fsum(known) / len(values) if len(known) == len(values) else None
 
     plain = [f.name for f in fields(EpochRecord) if f.name not in ("epoch", "scores", "score_gaps")]
     values: dict[str, Any] = {name: mean([getattr(record, name) for record in records]) for name in plain}

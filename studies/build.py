@@ -73,11 +73,12 @@ def deployed(settings: SolveSettings, deployment: Deployment) -> SolveSettings:
     The controller stays if it adapts the step. No gradient is asked for, so the adjoint is the plain one.
 
     Raises:
-        InputError: the solver is not known, or has no error estimate: then it has no tolerance.
+        InputError: the solver is not of such equations, or has no error estimate: then it has no tolerance.
     """
-    solver = SOLVERS[deployment.solver]()
+    solvers: Mapping[str, type[Solver]] = SOLVERS if settings.solver.calculus is None else SDE_SOLVERS
+    solver = solvers[deployment.solver]()
     if solver.error_order is None:
-        adaptive = ", ".join(name for name in SOLVERS if SOLVERS[name]().error_order is not None)
+        adaptive = ", ".join(name for name in solvers if solvers[name]().error_order is not None)
         raise InputError(f"solver: got {deployment.solver!r}, which has no error estimate, allowed: {adaptive}")
     controller = settings.controller if settings.controller.needs_error else CONTROLLERS[_DEFAULTS["controller"]]()
     return SolveSettings(

@@ -14,6 +14,7 @@ from studies.build import deployed
 
 _REPEATS = 4  # predictions: one to warm up, three for the median of the seconds
 _NOT_MEASURED = dict.fromkeys(("nfe", "accepted", "rejected", "predict_s", "solver_gap"), float("nan"))
+_MEASURED = ("scores", *_NOT_MEASURED)
 
 
 def deployments(plan: TrainPlan, solvers: Sequence[str], rtols: Sequence[float]) -> tuple[Deployment, ...]:
@@ -55,5 +56,5 @@ def swept_points(
         except SolveFailed as failure:
             yield SweptPoint(trial, each, {}, **_NOT_MEASURED, reason=str(failure))
             continue
-        measured = {name: value for name, value in vars(found).items() if name != "score_gaps"}
+        measured = {name: value for name, value in vars(found).items() if name in _MEASURED}
         yield SweptPoint(trial, each, **measured)

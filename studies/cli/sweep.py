@@ -26,15 +26,24 @@ EXAMPLES = """  nde-study sweep quickstart
   nde-study sweep quickstart --rtol 1e-8..1e-1 --solver tsit5,dopri5,bosh3
   nde-study sweep quickstart --trial 7 --rtol 1e-3,3e-3,1e-2 --json"""
 _RTOL, _SOLVERS = "1e-8..1e-1", "tsit5,dopri5,bosh3"
+_RTOL_SDE, _SOLVERS_SDE = "1e-3..1", "sosri,sosri2"  # a strong order of 1.5 is far from 1e-8
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("study", help="its name; `nde-study ls` lists them")
     parser.add_argument(
-        "--rtol", type=tolerances, default=_RTOL, metavar="LIST", help=f"{TOLERANCES_ALLOWED} (default: {_RTOL})"
+        "--rtol",
+        type=tolerances,
+        metavar="LIST",
+        help=f"{TOLERANCES_ALLOWED} (default: {_RTOL}; of a stochastic task {_RTOL_SDE})",
     )
-    parser.add_argument("--solver", type=names, default=_SOLVERS, metavar="LIST", help=f"default: {_SOLVERS}")
+    parser.add_argument(
+        "--solver",
+        type=names,
+        metavar="LIST",
+        help=f"default: {_SOLVERS}; of a stochastic task {_SOLVERS_SDE}",
+    )
     parser.add_argument(
         "--trial", type=whole_number(0), metavar="N", help="this one (default: the front and the vanilla baseline)"
     )
@@ -73,7 +82,8 @@ def _sweep(ledger: Ledger, trial: TrialRecord, args: argparse.Namespace) -> None
     """One event per trial: all of its points or none."""
     device = "cuda" if ledger.spec.resources.gpu and torch.cuda.is_available() else "cpu"
     plan = build(ledger.spec.task, trial.config, device)
-    wanted = deployments(plan, args.solver, args.rtol)
+    rtol, solvers = (_RTOL, _SOLVERS) if plan.task.calculus is None else (_RTOL_SDE, _SOLVERS_SDE)
+    wanted = deployments(plan, args.solver or names(solvers), args.rtol or tolerances(rtol))
     left = [each for each in wanted if (trial.number, each) not in ledger.history.swept]
     if left:
         model = trained_model(plan, ledger.weights_path(trial.number))
