@@ -17,7 +17,7 @@ quickstart: .venv/.studies
 	@echo "next: $(BIN)/nde-study ui quickstart, or $(BIN)/nde-study train node.yaml"
 
 test: .venv/.test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/.test
 	$(BIN)/ruff check .

@@ -15,14 +15,6 @@ hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=No
 hypothesis.settings.load_profile("repeatable")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of two processes that share the tests, one starts all the studies: these are processes themselves."""
-    for item in items:
-        if "studies" in item.path.parent.parts:
-            item.add_marker(pytest.mark.xdist_group("studies"))
-
-
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
     torch.set_num_threads(1)
