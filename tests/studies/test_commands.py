@@ -220,7 +220,7 @@ def test_a_reader_that_has_seen_enough_meets_no_traceback(at_home):
 def test_a_study_of_a_thousand_trials_is_read_within_three_seconds(tmp_path):
     """Two tries each: another program may be busy during one."""
     large_ledger(tmp_path / "nde-runs", 1000)
-    for args in (["ls"], ["show", "large"], ["export", "large", "-o", "node.yaml"]):
+    for args in (["ls"], ["show", "large"], ["export", "large", "-o", "node.yaml", "--overwrite"]):
         tries = [nde_study(*args, cwd=tmp_path) for _ in range(2)]
         assert [each.code for each in tries] == [0, 0], tries[0].err
         assert min(each.seconds for each in tries) < 3, args
