@@ -33,7 +33,7 @@ def _profile(ledger: Ledger, trial: TrialRecord, role: str) -> SolverProfile | N
         batch = plan.task.splits().validation.inputs[: plan.hyperparameters.eval_batch_size]
         with torch.no_grad():
             solution = trained_model(plan, path)(batch, SolveRequest(plan.settings)).solution
-    except Exception:  # a task may be somebody else's and count on its worker: no study fails for want of a picture
+    except Exception:  # noqa: BLE001 - a task may be somebody else's and count on its worker: no study fails for a picture
         return None
     records, stats = solution.records, solution.stats
     if not len(records.t):
