@@ -168,7 +168,7 @@ def full_disk(home: Path, n_kills: int, seed: int) -> Finding:
     alone, study = (Trial(home / name, "disk", workers=1) for name in ("alone", "full"))
     alone.run()
     store = f"sqlite:///{home}/mlflow.db"
-    with small_disk(study.home / "nde-runs", 8) as disk:
+    with small_disk(study.home / "nde-runs", 48) as disk:  # with room for two reports of 5 MiB
         driver = begin("run", "study.yaml", "--tracking-uri", store, cwd=study.home)
         study.has_gone_on(20, driver)
         with (disk / "filler").open("wb", buffering=0) as filler:
