@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from abc import ABC
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -26,7 +27,30 @@ Integrator = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
-class Torchsde(Adjoint):
+class _Closed(Adjoint, ABC):
+    """What both have: torchsde's method, its steps, and that it shows neither error nor steps."""
+
+    method: str = "srk"
+    step_size: float = 1e-2
+    adaptive: bool = False
+    differentiates_records: ClassVar[bool] = False
+    solves: ClassVar[tuple[type, ...]] = (SDETerm,)
+    is_closed: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.method not in TORCHSDE_METHODS:
+            raise InputError(f"method: got {self.method!r}, allowed: {', '.join(TORCHSDE_METHODS)}")
+        if not (math.isfinite(self.step_size) and self.step_size > 0):
+            raise InputError(f"step_size: got {self.step_size!r}, allowed: a finite number > 0")
+
+    @property
+    def tells_steps(self) -> bool:
+        """Never: torchsde does not tell its steps."""
+        return False
+
+
+@dataclass(frozen=True)
+class Torchsde(_Closed):
     """`torchsde.sdeint` and the tape through it, by any of its methods; the settings' solver and controller rest.
 
     A black box in the sense of P2: it shows no error and no steps, so global penalties cannot use it, and local ones
@@ -42,21 +66,7 @@ class Torchsde(Adjoint):
     https://github.com/google-research/torchsde.
     """
 
-    method: str = "srk"
-    step_size: float = 1e-2
-    adaptive: bool = False
-    differentiates_records: ClassVar[bool] = False
     tapes_states: ClassVar[bool] = True
-    solves: ClassVar[tuple[type, ...]] = (SDETerm,)
-    is_closed: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        _check(self.method, self.step_size)
-
-    @property
-    def tells_steps(self) -> bool:
-        """Never: torchsde does not tell its steps."""
-        return False
 
     def solve(self, problem: Problem, settings: SolveSettings) -> Solution:
         """Solve by `sdeint`; see `Adjoint.solve`."""
@@ -64,7 +74,7 @@ class Torchsde(Adjoint):
 
 
 @dataclass(frozen=True)
-class TorchsdeAdjoint(Adjoint):
+class TorchsdeAdjoint(_Closed):
     """`torchsde.sdeint_adjoint`: the adjoint equation, itself stochastic, solved backwards along the same path.
 
     Memory: the outputs alone. The gradient is that of the exact solution to the order of the method. See `Torchsde`
@@ -74,21 +84,7 @@ class TorchsdeAdjoint(Adjoint):
     Efficient and accurate gradients for neural SDEs, NeurIPS 2021, for `adjoint_reversible_heun`.
     """
 
-    method: str = "srk"
-    step_size: float = 1e-2
-    adaptive: bool = False
-    differentiates_records: ClassVar[bool] = False
     tapes_states: ClassVar[bool] = False
-    solves: ClassVar[tuple[type, ...]] = (SDETerm,)
-    is_closed: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        _check(self.method, self.step_size)
-
-    @property
-    def tells_steps(self) -> bool:
-        """Never: torchsde does not tell its steps."""
-        return False
 
     def solve(self, problem: Problem, settings: SolveSettings) -> Solution:
         """Solve by `sdeint_adjoint`; see `Adjoint.solve`."""
@@ -100,13 +96,6 @@ class TorchsdeAdjoint(Adjoint):
             own["adjoint_method"] = "adjoint_reversible_heun"
         box = _Box(problem, settings, self, Products(problem.term, parameters))
         return box.solve(torchsde.sdeint_adjoint, own)
-
-
-def _check(method: str, step_size: float) -> None:
-    if method not in TORCHSDE_METHODS:
-        raise InputError(f"method: got {method!r}, allowed: {', '.join(TORCHSDE_METHODS)}")
-    if not (math.isfinite(step_size) and step_size > 0):
-        raise InputError(f"step_size: got {step_size!r}, allowed: a finite number > 0")
 
 
 class _Motion(torchsde.BaseBrownian):
@@ -190,7 +179,7 @@ class _Box:
         self,
         problem: Problem,
         settings: SolveSettings,
-        adjoint: "Torchsde | TorchsdeAdjoint",
+        adjoint: _Closed,
         products: Products | None = None,
     ) -> None:
         term = problem.term
