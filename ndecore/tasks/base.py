@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ndecore.datasets.base import Splits
-from ndecore.metrics import Metric
+from ndecore.metrics import METRICS, Metric
 from ndecore.models.base import SolvingModel
-from ndecore.types import Scalar
+from ndecore.types import Labels, Logits, Scalar
 
 
 @dataclass(frozen=True)
@@ -49,3 +49,20 @@ class Task(ABC):
     @abstractmethod
     def scores(self, output: Tensor, targets: Tensor) -> Mapping[str, float]:
         """The task's metrics over a whole split, by `Metric.name`."""
+
+
+class Classification(Task, ABC):
+    """A task whose model gives the logits of classes."""
+
+    metrics: ClassVar[tuple[Metric, ...]] = (METRICS["accuracy"], METRICS["loss"])
+
+    def loss(self, output: Logits, targets: Labels) -> Scalar:
+        """Cross-entropy, nats."""
+        return nn.functional.cross_entropy(output, targets)
+
+    def scores(self, output: Logits, targets: Labels) -> Mapping[str, float]:
+        """Accuracy in [0, 1] and cross-entropy in nats."""
+        return {
+            "accuracy": (output.argmax(dim=1) == targets).float().mean().item(),
+            "loss": self.loss(output, targets).item(),
+        }

@@ -1,21 +1,17 @@
 """P1's MNIST neural ODE in miniature."""
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-from torch import nn
 
 from ndecore.datasets.base import Splits
 from ndecore.datasets.digits import digits
-from ndecore.metrics import METRICS, Metric
 from ndecore.models.classifier import NeuralODEClassifier
 from ndecore.models.time_mlp import TimeMLP
-from ndecore.tasks.base import Hyperparameters, Task
-from ndecore.types import Labels, Logits, Scalar
+from ndecore.tasks.base import Classification, Hyperparameters
 
 
-class DigitsNode(Task):
+class DigitsNode(Classification):
     """Classify 8x8 digits by a neural ODE on the pixels over [0, 1]: 64 -> 100 -> 64 tanh with time; a linear head.
 
     As in P1: momentum 0.9, no normalization, the pixels in [0, 1]. Held-out data is one batch, so its NFE is a whole
@@ -24,7 +20,6 @@ class DigitsNode(Task):
     Reference: P1, MNIST neural ODE.
     """
 
-    metrics: ClassVar[tuple[Metric, ...]] = (METRICS["accuracy"], METRICS["loss"])
     defaults: ClassVar[Hyperparameters] = Hyperparameters(
         epochs=30, learning_rate=0.1, batch_size=128, eval_batch_size=360
     )
@@ -36,14 +31,3 @@ class DigitsNode(Task):
     def model(self, generator: torch.Generator) -> NeuralODEClassifier:
         """A fresh classifier."""
         return NeuralODEClassifier(TimeMLP(64, 100, generator), n_state=64, n_classes=10, generator=generator)
-
-    def loss(self, output: Logits, targets: Labels) -> Scalar:
-        """Cross-entropy, nats."""
-        return nn.functional.cross_entropy(output, targets)
-
-    def scores(self, output: Logits, targets: Labels) -> Mapping[str, float]:
-        """Accuracy in [0, 1] and cross-entropy in nats."""
-        return {
-            "accuracy": (output.argmax(dim=1) == targets).float().mean().item(),
-            "loss": self.loss(output, targets).item(),
-        }

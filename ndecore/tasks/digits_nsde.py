@@ -1,25 +1,21 @@
 """P1's and P2's MNIST neural SDE in miniature."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch import nn
 
 from ndecore.datasets.base import Splits
 from ndecore.datasets.digits import digits
-from ndecore.metrics import METRICS, Metric
 from ndecore.models import SDES
 from ndecore.models.drift_mlp import DriftMLP
 from ndecore.models.neural_sde import NeuralSDE
 from ndecore.models.sde_classifier import NeuralSDEClassifier
-from ndecore.tasks.base import Hyperparameters, Task
-from ndecore.types import Labels, Logits, Scalar
+from ndecore.tasks.base import Classification, Hyperparameters
 
 
 @dataclass(frozen=True)
-class DigitsNSDE(Task):
+class DigitsNSDE(Classification):
     """Classify 8x8 digits by a neural SDE over [0, 1]: linear layer 64 -> 32, drift 32 -> 64 -> 32 tanh, linear head.
 
     As in P1: one path in training, at prediction the mean logits of ten; Adam at 0.01, tolerance 0.14. Held-out data is
@@ -32,7 +28,6 @@ class DigitsNSDE(Task):
     """
 
     sde: str = "naive"
-    metrics: ClassVar[tuple[Metric, ...]] = (METRICS["accuracy"], METRICS["loss"])
     defaults: ClassVar[Hyperparameters] = Hyperparameters(
         epochs=30, learning_rate=0.01, batch_size=128, eval_batch_size=360, optimizer="adam"
     )
@@ -48,14 +43,3 @@ class DigitsNSDE(Task):
         kind: type[NeuralSDE] = SDES[self.sde]
         sde = kind(DriftMLP(32, 64, generator, sees_time=kind.sees_time), 32, generator)
         return NeuralSDEClassifier(sde, n_inputs=64, n_state=32, n_classes=10, generator=generator)
-
-    def loss(self, output: Logits, targets: Labels) -> Scalar:
-        """Cross-entropy, nats."""
-        return nn.functional.cross_entropy(output, targets)
-
-    def scores(self, output: Logits, targets: Labels) -> Mapping[str, float]:
-        """Accuracy in [0, 1] and cross-entropy in nats, of the mean logits."""
-        return {
-            "accuracy": (output.argmax(dim=1) == targets).float().mean().item(),
-            "loss": self.loss(output, targets).item(),
-        }
