@@ -42,6 +42,7 @@ _RUN_STATUS = {
 }
 _ENDED = (TrialStatus.COMPLETE, TrialStatus.DIVERGED, TrialStatus.FAILED)
 _PATIENCE_S = (1.0, 2.0, 5.0, 10.0)  # between two attempts to reach a server that is down
+_INTERVAL_S = 1.0  # between two rounds of requests: their cost is the workers' where the server shares the machine
 _MS = 1000
 
 
@@ -132,6 +133,9 @@ class Tracker:
                 self.failure, failures = first_line(error), failures + 1
                 with self._wake:
                     self._news = news | self._news  # what has arrived of it is known again after `_open`
+            else:
+                with self._wake:
+                    self._wake.wait_for(lambda: self._closing, _INTERVAL_S)
 
     def _open(self) -> None:
         """Find out what the server has. Of two runs of a trial, made around a crash, the one that has more stays."""

@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from reports.pareto import best, front, study_hypervolume
+from reports.pareto import cheapest, front, study_hypervolume
 from reports.records import StudyRecord, TrialRecord, TrialStatus
 from reports.wording import gap_text, title, value_text
 
@@ -95,11 +95,12 @@ def _work(study: StudyRecord) -> float:
 
 
 def _standing(study: StudyRecord) -> str:
-    if not front(study):
+    members = front(study)
+    if not members:
         return "no trial on the front yet"
     parts = []
     for metric in study.objectives:
-        trial = best(study, metric)
+        trial = cheapest(members, metric, {})
         parts.append(f"best {title(metric)} {value_text(metric, trial.epochs[-1].objectives()[metric.name])}")
     return f"{', '.join(parts)}, hypervolume {study_hypervolume(study):.3f}"
 

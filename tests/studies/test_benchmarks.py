@@ -116,3 +116,15 @@ def test_stochastic_solvers_are_raced_against_torchsde_and_the_reports_written(t
 def test_a_workload_is_not_named_for_stochastic_solvers(tmp_path, capsys) -> None:
     assert main(["bench", "solvers", "--sde", "--only", "W1", "-o", str(tmp_path)]) == 2
     assert "--only: got a workload together with --sde" in capsys.readouterr().err
+
+
+def test_workers_time_is_counted_while_each_has_a_trial() -> None:
+    overhead = import_module("studies.benchmarks.overhead")
+    events = [
+        {"event": "placed", "number": 0, "time": 1.0, "since": 0.0},
+        {"event": "placed", "number": 1, "time": 3.0, "since": 2.0},  # from here on there are two
+        {"event": "epoch", "number": 0, "time": 7.0, "worker_s": 6.0},  # 5 s of it since then
+        {"event": "ended", "number": 1, "time": 12.0, "worker_s": 9.0},
+    ]
+    assert overhead._inside(events, until=12.0) == pytest.approx((5.0 + 9.0) / (2 * 10.0))
+    assert overhead._inside(events, until=7.0) == pytest.approx((5.0 + 4.0) / (2 * 5.0))

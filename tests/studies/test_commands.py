@@ -71,13 +71,14 @@ def test_commands_that_only_read_a_study_do_not_load_torch_or_ray(args, small):
 
 
 @pytest.mark.cluster
-def test_validate_finds_the_front_that_a_spec_starts_from(at_home, capsys):
+def test_validate_finds_the_front_that_a_spec_starts_from(at_home, tmp_path, capsys):
     text = "name: next\ntask: digits_node\nspace: {learning_rate: {log_float: [1e-6, 10]}}\n"
-    (at_home.home / "next.yaml").write_text(text + "start_from: [{front_of: small}]\n")
-    assert main(["validate", "next.yaml"]) == 0
+    spec = tmp_path / "next.yaml"
+    spec.write_text(text + "start_from: [{front_of: small}]\n")
+    assert main(["validate", str(spec)]) == 0
     assert "valid" in capsys.readouterr().out
-    (at_home.home / "next.yaml").write_text(text + "start_from: [{front_of: other}]\n")
-    assert main(["validate", "next.yaml"]) == 2
+    spec.write_text(text + "start_from: [{front_of: other}]\n")
+    assert main(["validate", str(spec)]) == 2
     assert "no study 'other'" in capsys.readouterr().err
 
 
