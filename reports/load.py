@@ -10,7 +10,8 @@ from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 
 from ndecore.errors import InputError
-from reports.records import Kind, StudyRecord, Tag, TrialRecord, study_from_tags, trial_from_run
+from reports.records import StudyRecord, TrialRecord
+from reports.vocabulary import Kind, Tag, study_from_tags, trial_from_run
 
 _PAGE = 1000  # runs per request
 

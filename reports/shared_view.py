@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from ndecore.metrics import COSTS
-from reports.records import StudyRecord, Tag
+from reports.records import StudyRecord
 from reports.tables import distinct_keys
+from reports.vocabulary import Tag
 
 VIEW_KEY = "nde-study"  # in the address: viewStateShareKey=nde-study
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW_KEY}"

@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from ndecore.errors import NDEError
-from reports.records import Tag
+from reports.vocabulary import Tag
 from studies.secret import has_password, redacted
 
 _EXPERIMENT_KIND = "mlflow.experimentKind"  # without it the page opens in MLflow's view for language models

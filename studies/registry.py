@@ -10,7 +10,8 @@ from ndecore.errors import NDEError
 from reports.confirmed import published_study
 from reports.export import ExportedConfig
 from reports.pareto import knee_trial
-from reports.records import Kind, StudyRecord, Tag
+from reports.records import StudyRecord
+from reports.vocabulary import Kind, Tag
 from studies.models import MODEL
 from studies.secret import redacted
 

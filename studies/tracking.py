@@ -14,22 +14,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from reports.publish import publish
-from reports.records import (
-    Kind,
-    StudyRecord,
-    Tag,
-    TrialRecord,
-    TrialStatus,
-    best_epoch,
-    best_metric_names,
-    config_params,
-    metric_names,
-    study_tags,
-    trial_tags,
-)
+from reports.records import StudyRecord, TrialRecord, TrialStatus, best_epoch
 from reports.report import StudyReport
 from reports.shared_view import view_tag
 from reports.standing import Standing, course, standings
+from reports.vocabulary import Kind, Tag, best_metric_names, config_params, metric_names, study_tags, trial_tags
 from studies.experiment import Experiment, answering, first_line, without_credentials
 
 _BATCH = 1000  # metrics in one request: MLflow's limit

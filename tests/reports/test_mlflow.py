@@ -13,8 +13,8 @@ from reports.config_files import read_yaml
 from reports.load import load_study
 from reports.pareto import front
 from reports.publish import publish
-from reports.records import config_params, metric_names, study_tags, trial_tags
 from reports.report import study_report
+from reports.vocabulary import config_params, metric_names, study_tags, trial_tags
 
 ARTIFACTS = {"report.html", "report.md", "report.json", "front.html", "tables", "configs"}
 

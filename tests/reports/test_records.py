@@ -10,13 +10,10 @@ from made_up_studies import epoch, realistic_trials, study_of, trial
 
 from ndecore.errors import InputError
 from ndecore.metrics import METRICS, EpochRecord
-from reports.records import (
-    Deployment,
-    TrialRecord,
-    TrialStatus,
+from reports.records import Deployment, TrialRecord, TrialStatus, metric_named
+from reports.vocabulary import (
     config_params,
     epoch_from_metrics,
-    metric_named,
     metric_names,
     study_from_tags,
     study_tags,

@@ -10,9 +10,9 @@ from large_study import large_study
 from playwright.sync_api import sync_playwright
 
 from reports.pareto import front
-from reports.records import Kind, Tag
 from reports.report import study_report
 from reports.report_files import write_report
+from reports.vocabulary import Kind, Tag
 from studies.experiment import open_experiment
 from studies.ledger import Ledger
 from studies.tracking import Tracker

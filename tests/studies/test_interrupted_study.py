@@ -13,7 +13,8 @@ from command_line import SPACE, Ended, alive, descendants, interrupt, kill, nde_
 from mlflow.entities import Run
 
 from ndecore.tasks import TASKS
-from reports.records import StudyRecord, Tag, TrialStatus
+from reports.records import StudyRecord, TrialStatus
+from reports.vocabulary import Tag
 from studies.ledger import Ledger
 
 pytestmark = pytest.mark.cluster

@@ -11,7 +11,7 @@ import pytest
 import ray
 from command_line import SMALL, nde_study
 
-from reports.records import Tag
+from reports.vocabulary import Tag
 from studies.cli import main
 from studies.ledger import Ledger
 

@@ -9,7 +9,8 @@ import torch
 from command_line import descendants, events, of_kind
 
 from reports.pareto import front
-from reports.records import Cause, Kind, Tag, TrialStatus, metric_names
+from reports.records import Cause, TrialStatus
+from reports.vocabulary import Kind, Tag, metric_names
 from studies.ledger import Ledger
 
 pytestmark = pytest.mark.cluster

@@ -8,9 +8,10 @@ import pytest
 from mlflow.exceptions import MlflowException
 from test_progress import study, trial
 
-from reports.records import Tag, TrialStatus
+from reports.records import TrialStatus
 from reports.report import study_report
 from reports.shared_view import VIEW_TAG, view_tag
+from reports.vocabulary import Tag
 from studies import tracking
 from studies.experiment import TrackingError, default_uri, open_experiment
 from studies.tracking import Tracker

@@ -6,7 +6,7 @@ import mlflow
 import pytest
 from command_line import SMALL, mlflow_server, nde_study
 
-from reports.records import Tag
+from reports.vocabulary import Tag
 from studies.ledger import Ledger
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
