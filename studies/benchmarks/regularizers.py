@@ -101,7 +101,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--sde", action="store_true", help="neural SDEs instead of neural ODEs")
     known = " or ".join(",".join(settings) for settings in (_SETTINGS, _SDE_SETTINGS))
-    parser.add_argument("--tasks", type=_names, metavar="NAMES", help=f"default: {known}")
+    parser.add_argument(
+        "--tasks", type=_names, metavar="NAMES", help=f"the report keeps what it has of others (default: {known})"
+    )
     parser.add_argument("--presets", type=_names, metavar="NAMES", help="beside vanilla, by comma (default: all)")
     parser.add_argument("--seeds", type=whole_number(2), default=5, metavar="N", help="compared, from 0 (default: 5)")
     parser.add_argument("--epochs", type=whole_number(1), metavar="N", help="of a run (default: the task's)")
@@ -113,13 +115,13 @@ def main(args: argparse.Namespace) -> int:
     tasks = _chosen("--tasks", args.tasks, list(settings))
     presets = _chosen("--presets", args.presets, [*load_presets(), ADAPTIVE, *_OURS])
     console = Console()
-    done: list[Comparison] = []
+    found = _measured(args.output / stem)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         for task in tasks:
             for comparison in _compared(task, settings[task], presets, args, progress):
-                _write(args.output / stem, [*done, comparison])
-            done.append(comparison)
-    console.print(_write(args.output / stem, done), markup=False, highlight=False, soft_wrap=True)
+                found[task] = comparison
+                text = _write(args.output / stem, [found[name] for name in settings if name in found])
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
     console.print(f"written: {args.output / stem}.md, .json and .png", soft_wrap=True)
     return 0
 
@@ -227,6 +229,16 @@ def _prediction_seconds(trained: Mapping[str, tuple[TrainPlan, TrainState]], n_r
                 state.model.eval()(held_out, SolveRequest(plan.settings, path_seed=-1))
                 seconds[name].append(time.perf_counter() - began)
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def _measured(stem: Path) -> dict[str, Comparison]:
+    """What an earlier report has, by task."""
+    path = stem.with_suffix(".json")
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    for each in found:
+        each["tuning"] = {float(rate): loss for rate, loss in each["tuning"].items()}
+        each["runs"] = {name: [run and Run(*run) for run in runs] for name, runs in each["runs"].items()}
+    return {each["task"]: Comparison(**each) for each in found}
 
 
 def _write(stem: Path, comparisons: Sequence[Comparison]) -> str:

@@ -1,7 +1,7 @@
 """Benchmarks measure what they say, on a small scale."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib import import_module
 
 import pytest
@@ -32,6 +32,8 @@ def test_presets_are_compared_with_vanilla_on_the_same_seeds_and_the_reports_wri
     nfe = {name: [run[1] for run in runs] for name, runs in measured["runs"].items()}
     assert all(len(values) == 2 and (value - 2) % 6 == 0 for values in nfe.values() for value in values)
     assert measured["runs"]["vanilla"] != measured["runs"]["er-code"]
+    kept = regularizers._measured(tmp_path / "new" / "regularizers")  # by a later call for other tasks
+    assert json.loads(json.dumps(asdict(kept["digits_node"]))) == measured
     report = (tmp_path / "new" / "regularizers.md").read_text()
     assert "| er-code | " in report
     assert "0.70 / 0.64 / 0.84 (P1)" in report
