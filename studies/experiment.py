@@ -65,9 +65,6 @@ def open_experiment(uri: str, root: Path, name: str, study_id: str | None = None
     Raises:
         TrackingError: the store does not answer, or has runs of another study of this name.
     """
-    # A server that is down should be told of in seconds, not after MLflow's two minutes of retries.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it tells of each table that it creates
     uri = without_credentials(uri)
     is_local = uri.startswith(_SQLITE)
@@ -98,7 +95,11 @@ def _is_free(client: MlflowClient, experiment_id: str, study_id: str | None) -> 
 
 @contextmanager
 def answering(uri: str) -> Iterator[None]:
-    """Raise `TrackingError` where the store at `uri` does not answer."""
+    """Raise `TrackingError` where the store at `uri` does not answer; from here on MLflow is quick to say so."""
+    # A server that is down should be told of in seconds, not after MLflow's two minutes of retries.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines for each run that ends
     try:
         yield
     except MlflowException as error:

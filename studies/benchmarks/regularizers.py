@@ -76,11 +76,13 @@ _SETTINGS = {
 
 
 def _digits(sde: str, *presets: str) -> Setting:
-    return Setting((0.003, 0.01, 0.03), 1.0, 80.0, tolerance=0.14, common={"sde": sde}, presets=presets, rounds=5)
+    return Setting(
+        (0.001, 0.003, 0.01, 0.03), 1.0, 80.0, tolerance=0.14, common={"sde": sde}, presets=presets, rounds=5
+    )
 
 
 def _spiral(sde: str, *presets: str) -> Setting:
-    return Setting((0.01, 0.03, 0.1), 1.0, 80.0, tolerance=0.3, common={"sde": sde}, presets=presets)
+    return Setting((0.01, 0.03, 0.1, 0.3), 1.0, 80.0, tolerance=0.3, common={"sde": sde}, presets=presets)
 
 
 # At the published tolerances, which the weights were tuned for.

@@ -136,7 +136,8 @@ def draw(comparisons: Sequence[Comparison], path: Path) -> None:
         axes.axvline(1, color="black", linewidth=0.6)
         metric = METRICS[_metric(comparison)]
         axes.set_xscale("log")
-        axes.set_xlim(_SHOWN)
+        least = min((_ratio(comparison, name, "nfe").mean for name in _others(comparison)), default=1.0)
+        axes.set_xlim(min(_SHOWN[0], 0.8 * least), _SHOWN[1])
         if metric.direction is Direction.MINIMIZE:  # of an error the interval may be of many decades
             axes.set_yscale("log")
             axes.set_ylim(0.1, 100)

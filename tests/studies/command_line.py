@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 _COMMAND = [sys.executable, "-c", "import sys; from studies.cli import main; sys.exit(main())"]
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 
 SPACE = """
 space:

@@ -18,6 +18,7 @@ def test_a_study_tracked_over_http_is_there_whole(tmp_path, port):
     with mlflow_server(tmp_path / "server", port) as uri:
         ended = nde_study("run", "small.yaml", "--tracking-uri", uri, cwd=tmp_path)
         assert (ended.code, ended.err) == (0, "")
+        assert "View run" not in ended.out
         client = mlflow.MlflowClient(tracking_uri=uri)
         experiment = client.get_experiment_by_name("small")
         assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
