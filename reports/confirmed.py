@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ndecore.metrics import Direction, EpochRecord
 from reports.pareto import front, non_dominated
@@ -55,7 +56,8 @@ def front_sentence(study: StudyRecord) -> str:
     if confirmed is None:
         return f"The confirmation of {len(study.confirming)} trials has begun." if study.confirming else ""
     n, left = len(confirmed_seeds(study)), {t.number for t in front(study)} - set(study.confirming)
-    text = f"Confirmed front: {len(confirmed.trials)} trials, {n} new seed{'s' * (n > 1)} each, on the test split."
+    of = f"{len(front(confirmed))} of {len(confirmed.trials)} trials"
+    text = f"Confirmed front: {of}, with {n} new seed{'s' * (n > 1)} each, on the test split."
     return text + (f" Not confirmed yet: {', '.join(map(str, sorted(left)))} of the search's front." if left else "")
 
 
@@ -83,9 +85,14 @@ def non_dominated_probabilities(study: StudyRecord, n_resamples: int = _RESAMPLE
     draws = np.random.default_rng(_SEED).integers(len(seeds), size=(n_resamples, len(seeds)))
     n_hits = np.zeros(len(study.confirming))
     for draw in draws:
-        costs, excess = np.split(rows[draw].mean(axis=0), [len(study.objectives)], axis=1)
+        costs, excess = np.split(_rounded(rows[draw].mean(axis=0)), [len(study.objectives)], axis=1)
         n_hits += non_dominated(np.where((excess <= 0.0).all(axis=1, keepdims=True), costs, math.nan))
     return dict(zip(study.confirming, (n_hits / n_resamples).tolist(), strict=True))
+
+
+def _rounded(means: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """To twelve digits: shares of a split have means that tie, and rounding is no lead."""
+    return np.vectorize(lambda mean: float(f"{mean:.12g}"), otypes=[np.float64])(means)
 
 
 def _row(study: StudyRecord, confirmation: Confirmation) -> list[float]:
@@ -110,7 +117,7 @@ def _confirmed(trial: TrialRecord, confirmations: Sequence[Confirmation]) -> Tri
 def _mean(records: Sequence[EpochRecord]) -> EpochRecord:
     def mean(values: Sequence[float | None]) -> float | None:
         known = [value for value in values if value is not None]
-        return math.fsum(known) / len(values) if len(known) == len(values) else None
+        return float(_rounded(math.fsum(known) / len(values))) if len(known) == len(values) else None
 
     plain = [f.name for f in fields(EpochRecord) if f.name not in ("epoch", "scores", "score_gaps")]
     values: dict[str, Any] = {name: mean([getattr(record, name) for record in records]) for name in plain}

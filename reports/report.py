@@ -21,7 +21,7 @@ from reports.report_tables import apart_table, importance_table, machines_table,
 from reports.solver_profile import SolverProfile
 from reports.table_formats import Table
 from reports.tables import BASELINE, baseline_sentence, baseline_trial, counts_sentence, front_table
-from reports.wording import title, value_text
+from reports.wording import on_test, title, value_text
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Section:
     draw: Callable[[], Figure | None] = lambda: None  # called for the page alone
     height: int = 420  # px, of the figure
     tables: tuple[Table, ...] = ()
+    aside: str = ""  # what is said of the figure, on the page alone
 
 
 def study_report(study: StudyRecord, profiles: tuple[SolverProfile, ...] = ()) -> StudyReport:
@@ -83,7 +84,7 @@ def headline(study: StudyRecord) -> tuple[tuple[str, str, str], ...]:
         against = f"{BASELINE}: {value_text(metric, other)}{unit}" if before else ""
         if other > 0.0 and metric.name != "accuracy":
             against += f" (x {value / other:.2f})"
-        what = title(metric).replace("validation", "test") if is_confirmed else title(metric)
+        what = on_test(title(metric)) if is_confirmed else title(metric)
         found.append((what, f"{value_text(metric, value)}{unit}", against))
     return tuple(found)
 
@@ -105,27 +106,28 @@ def _sweep(study: StudyRecord) -> tuple[Section, ...]:
         return ()
     text = (
         "The trained models of the front solved again by other methods and tolerances, without training: a line for "
-        "each, from tight on the right to loose on the left. A hollow point is beyond the solver gap: another model."
+        "each."
     )
-    return (Section("swept", "Tolerances", text, lambda: sweep_figure(study), 440, (swept_table(study),)),)
+    aside = "Tight is on the right, loose on the left; a hollow point is beyond the solver gap: another model."
+    return (Section("swept", "Tolerances", text, lambda: sweep_figure(study), 440, (swept_table(study),), aside),)
 
 
 def _front(study: StudyRecord) -> Section:
-    text = (
-        f"{counts_sentence(study)} {baseline_sentence(study)} Measured on the validation split at the last epoch. "
-        "Each panel's line is the front of its own two objectives. Point at a trial for its config."
-    )
+    text = f"{counts_sentence(study)} {baseline_sentence(study)} Measured on the validation split at the last epoch."
+    aside = "Each panel's line is the front of its own two objectives. Point at a trial for its config."
     heading = "The front" if confirmed_study(study) is None else "The front of the search"
     if not front(study):
         return Section("front", heading, f"{text} No trial is on the front yet.")
-    return Section("front", heading, text, lambda: front_figure(study, with_title=False), 600, (front_table(study),))
+    return Section(
+        "front", heading, text, lambda: front_figure(study, with_title=False), 600, (front_table(study),), aside
+    )
 
 
 def _space(study: StudyRecord) -> Section:
-    text = "The same trials in the space of the three objectives; drag to turn it."
+    aside = "The same trials in the space of the three objectives; drag to turn it."
     if len(study.objectives) < 3:
-        text = "Fewer than three objectives: the figure above has all there is."
-    return Section("space", "The front in three dimensions", text, lambda: space_figure(study), 520)
+        aside = "Fewer than three objectives: the figure above has all there is."
+    return Section("space", "The front in three dimensions", "", lambda: space_figure(study), 520, aside=aside)
 
 
 def _apart(study: StudyRecord) -> Section:
@@ -140,10 +142,10 @@ def _apart(study: StudyRecord) -> Section:
 
 
 def _learning(study: StudyRecord) -> Section:
-    text = "Members of the front, the knee thick, and the baseline dashed: held-out score and NFE after each epoch."
+    aside = "Members of the front, the knee thick, and the baseline dashed: held-out score and NFE after each epoch."
     if not any(len(trial.epochs) > 1 for trial in study.trials):
-        text = "Only last epochs are known here; MLflow's own charts have the curves."
-    return Section("learning", "Learning curves", text, lambda: learning_figure(study))
+        aside = "Only last epochs are known here; MLflow's own charts have the curves."
+    return Section("learning", "Learning curves", "", lambda: learning_figure(study), aside=aside)
 
 
 def _importance(report: StudyReport) -> Section:
@@ -153,11 +155,12 @@ def _importance(report: StudyReport) -> Section:
         return Section("importance", heading, f"This takes {LEAST_TRIALS} complete trials that differ.")
     text = (
         "How much worse a random forest predicts an objective when the values of one parameter are shuffled, measured "
-        "on trials that it has not seen; R² is the share of the ranks' variance that it explains there, and bars are "
-        "pale where that is nothing. A parameter that only some trials take counts with them."
+        "on trials that it has not seen; R² is the share of the ranks' variance that it explains there, and where that "
+        "is nothing the shares mean nothing. A parameter that only some trials take counts with them."
     )
+    aside = "Bars are pale where nothing is explained."
     figure = lambda: importance_figure(found)  # noqa: E731
-    return Section("importance", heading, text, figure, 360, (importance_table(found, study),))
+    return Section("importance", heading, text, figure, 360, (importance_table(found, study),), aside)
 
 
 def _solver(report: StudyReport) -> Section:
@@ -173,8 +176,8 @@ def _solver(report: StudyReport) -> Section:
 
 
 def _growth(study: StudyRecord) -> Section:
-    text = "The share that the front dominates of the box from the best to the worst feasible value of each objective."
-    return Section("growth", "Hypervolume over time", text, lambda: growth_figure(study), 320)
+    aside = "The share that the front dominates of the box from the best to the worst feasible value of each objective."
+    return Section("growth", "Hypervolume over time", "", lambda: growth_figure(study), 320, aside=aside)
 
 
 def _machines(study: StudyRecord) -> Section:

@@ -10,7 +10,7 @@ from reports.records import StudyRecord
 from reports.statistics import Interval, ratio_interval
 from reports.table_formats import Cell, Table
 from reports.tables import BASELINE, RATIOS
-from reports.wording import gap_text, short_title, title, value_text
+from reports.wording import gap_text, on_test, short_title, title, value_text
 
 
 def confirmed_report_table(study: StudyRecord) -> Table:
@@ -57,7 +57,7 @@ def swept_table(study: StudyRecord) -> Table:
 
 
 def _test_title(metric: Metric) -> str:
-    return short_title(metric).replace("validation", "test")
+    return on_test(short_title(metric))
 
 
 def _nothing() -> Cell:

@@ -64,7 +64,7 @@ def importance_table(found: tuple[Importance, ...], study: StudyRecord) -> Table
     )
     explained = ", ".join(f"{title(each.objective)} {each.explained:.2f}" for each in found)
     caption = f"What the objectives of {study.name} hang on; explained on unseen trials (R²): {explained}."
-    heads = ("parameter", *(title(each.objective) for each in found))
+    heads = ("parameter", *(f"{title(each.objective)} (R² {each.explained:.2f})" for each in found))
     return Table("importance", caption, heads, (False, *(True for _ in found)), rows)
 
 

@@ -62,12 +62,17 @@ def front_rows(study: StudyRecord) -> tuple[FrontRow, ...]:
     return tuple(_row(study, trial, baseline, trial is chosen) for trial in members)
 
 
+def compared_rows(study: StudyRecord) -> tuple[FrontRow, ...]:
+    """The front, and above it the baseline where that is not on it."""
+    rows, baseline = front_rows(study), baseline_trial(study)
+    if baseline is None or baseline.number in [row.trial for row in rows]:
+        return rows
+    return (_row(study, baseline, baseline, is_knee=False), *rows)
+
+
 def front_table(study: StudyRecord) -> Table:
     """The front, and above it the baseline where that is not on it; with the ratios that the papers' tables have."""
-    rows = front_rows(study)
-    baseline = baseline_trial(study)
-    if baseline is not None and baseline.number not in [row.trial for row in rows]:
-        rows = (_row(study, baseline, baseline, is_knee=False), *rows)
+    rows = compared_rows(study)
     ratios = tuple(metric for metric in RATIOS if rows and metric.name in rows[0].ratios)
     heads = ("trial", "label", *map(title_with_unit, study.objectives), "regularizer", "weight", "rtol", "solver gap")
     heads += (*(f"{title(m)} ratio" for m in ratios), "choice")

@@ -18,6 +18,11 @@ def title(metric: Metric) -> str:
     return _TITLES.get(metric.name, metric.name)
 
 
+def on_test(words: str) -> str:
+    """A title of what was measured on the test split."""
+    return words.replace("validation", "test")
+
+
 def title_with_unit(metric: Metric) -> str:
     """As `title`, with the unit in parentheses unless the metric is dimensionless."""
     return title(metric) if metric.unit == "1" else f"{title(metric)} ({metric.unit})"

@@ -5,7 +5,7 @@ from pickle import UnpicklingError
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from ndecore.errors import InputError
 from ndecore.models.base import SolvingModel
@@ -35,7 +35,8 @@ def trained_model(plan: TrainPlan, path: Path) -> SolvingModel:
 
 def save_weights(model: SolvingModel, path: Path) -> None:
     """Write the weights as safetensors."""
-    save_file({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, path)
+    # Not `save_file`, whose files their owner alone may read.
+    path.write_bytes(save({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}))
 
 
 def _one_line(error: Exception) -> str:

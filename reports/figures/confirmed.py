@@ -12,7 +12,7 @@ from reports.deployments import points_of
 from reports.figures.style import ACCENT, AXIS, BASELINE, KNEE, axis_title, lay_out
 from reports.records import StudyRecord, SweptPoint
 from reports.statistics import Interval
-from reports.wording import title, title_with_unit
+from reports.wording import on_test, title, title_with_unit
 
 _DASHES = ("solid", "dash", "dot", "dashdot")
 
@@ -26,7 +26,7 @@ def confirmed_figure(study: StudyRecord) -> go.Figure | None:
     figure = go.Figure([_point(row, x, y) for row in rows])
     figure.update_xaxes(title=axis_title(title_with_unit(x)), **AXIS)
     own = {"tickformat": ".1~%"} if y.name == "accuracy" else {}
-    figure.update_yaxes(title=axis_title(title_with_unit(y).replace("validation", "test")), **AXIS, **own)
+    figure.update_yaxes(title=axis_title(on_test(title_with_unit(y))), **AXIS, **own)
     lay_out(figure, showlegend=False)
     return figure
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import version
+from typing import NoReturn
 
 from ndecore.errors import InputError, NDEError
 from studies.secret import redacted
@@ -39,8 +40,8 @@ USER_MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
 _EXAMPLES = """examples:
   nde-study run quickstart                                run the shipped quickstart study
   nde-study ui quickstart                                 browse it in MLflow
-  nde-study export quickstart --top knee -o node.yaml     take the knee of its front
-  nde-study train node.yaml                               train that config again
+  nde-study export quickstart --top knee -o knee.yaml     take the knee of its front
+  nde-study train knee.yaml                               train that config again
 
 `nde-study COMMAND --help` has the options of a command, with examples. Where a command takes --json, scripts read that.
 exit codes: 0 done, 1 failed, 2 asked for wrongly (nothing was done), 130 interrupted"""
@@ -60,9 +61,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _call(args[0], args[1:])
 
 
+class _Parser(argparse.ArgumentParser):
+    """Complains like the rest of the commands: in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `InputError`."""
+        raise InputError(f"{message}; `{self.prog} --help` tells what is allowed")
+
+
 def _call(command: str, rest: list[str]) -> int:
     module = import_module(f"studies.cli.{command}")
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"nde-study {command}",
         description=module.__doc__,
         epilog=f"examples:\n{module.EXAMPLES}",

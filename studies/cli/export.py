@@ -16,7 +16,7 @@ from reports.confirmed import front_sentence
 from reports.export import CHEAPEST, ExportedConfig, choose
 from studies.cli.options import add_root, add_tracking_uri, find_study
 
-EXAMPLES = """  nde-study export quickstart --top knee -o node.yaml
+EXAMPLES = """  nde-study export quickstart --top knee -o knee.yaml
   nde-study export quickstart --min-accuracy 0.97 -o cheap.yaml
   nde-study export quickstart --top knee -o knee --register
   nde-study export quickstart --best accuracy --deploy bosh3:1e-2 -o fast

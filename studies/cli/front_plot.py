@@ -1,11 +1,14 @@
 """A study's front as a small plot of characters."""
 
+import math
+
 import plotext
 
 from ndecore.metrics import Direction
+from reports.confirmed import confirmed_study, published_study
 from reports.records import StudyRecord
 from reports.standing import Standing, standings
-from reports.wording import title, title_with_unit
+from reports.wording import on_test, title, title_with_unit
 
 _HEIGHT, _LEAST_WIDTH, _MOST_WIDTH = 16, 50, 100
 # Drawn in this order: what is worth more hides what is worth less.
@@ -13,7 +16,7 @@ _MARKERS = {Standing.INFEASIBLE: "x", Standing.DOMINATED: "·", Standing.FRONT: 
 
 
 def front_plot(study: StudyRecord, width: int) -> str:
-    """The trials in the first two objectives, under what the markers mean; empty without room or trials.
+    """The published trials in the first two objectives, under what the markers mean; empty without room or trials.
 
     Args:
         study: any.
@@ -24,6 +27,7 @@ def front_plot(study: StudyRecord, width: int) -> str:
     y, x = study.objectives[:2]
     if x.direction is Direction.MAXIMIZE:
         x, y = y, x
+    is_confirmed, study = confirmed_study(study) is not None, published_study(study)
     places = standings(study)
     points: dict[Standing, list[tuple[float, ...]]] = {}
     for trial in study.trials:
@@ -39,6 +43,11 @@ def front_plot(study: StudyRecord, width: int) -> str:
     for place, marker in _MARKERS.items():
         if place in points:
             figure.draw(figure.signal(*zip(*points[place], strict=True), marker=marker))
+    for axis, metric_values in zip("xy", zip(*(p for each in points.values() for p in each), strict=True), strict=True):
+        least, most = min(metric_values), max(metric_values)
+        if math.isclose(least, most, rel_tol=1e-6):  # it would be drawn from 0, as one line among others
+            figure.ruler(axis, 0).lim(least - 0.05 * abs(least), most + 0.05 * abs(most))
     drawn = plotext.uncolorize(str(figure.build())).rstrip()
     legend = "  ".join(f"{marker} {place}" for place, marker in _MARKERS.items() if place in points)
-    return f"{title(y)} against {title_with_unit(x)}    {legend}\n{drawn}\n"
+    what = f"{title(y)} against {title_with_unit(x)}"
+    return f"{on_test(what) if is_confirmed else what}    {legend}\n{drawn}\n"

@@ -7,12 +7,12 @@ from rich.table import Table
 
 from reports.confirmed import front_sentence, published_study
 from reports.records import StudyRecord, TrialStatus
-from reports.tables import RATIOS, FrontRow, front_rows, weight_text
+from reports.tables import RATIOS, compared_rows, front_rows, weight_text
 from reports.wording import value_text
 from studies.cli.terminal import table_of
 
 _SHORT = {"accuracy": "accuracy", "nfe": "NFE", "train_s": "train s", "predict_s": "predict s", "train_work": "work"}
-_WIDE = 100  # columns; a narrower terminal goes without the ratios
+_WIDE = 120  # columns; a narrower terminal goes without the ratios
 
 
 def print_study(study: StudyRecord, console: Console) -> None:
@@ -28,7 +28,7 @@ def print_study(study: StudyRecord, console: Console) -> None:
     if study.confirming:
         console.print(front_sentence(study), highlight=False)
     if rows:
-        console.print(_table(published, rows, with_ratios=console.width >= _WIDE))
+        console.print(_table(published, len(rows), with_ratios=console.width >= _WIDE))
     else:
         console.print("no trial is on the front: none is complete with a solver gap within bounds")
     for trial in study.trials:
@@ -36,15 +36,21 @@ def print_study(study: StudyRecord, console: Console) -> None:
             console.print(f"trial {trial.number} {trial.status.value}: {trial.reason}", markup=False, soft_wrap=True)
 
 
-def _table(study: StudyRecord, rows: tuple[FrontRow, ...], with_ratios: bool) -> Table:
+def _table(study: StudyRecord, n_front: int, with_ratios: bool) -> Table:
+    """The front below the baseline, which is pale and in parentheses where it is not on it."""
+    rows = compared_rows(study)
     ratios = [metric for metric in RATIOS if with_ratios and metric.name in rows[0].ratios]
-    heads = [_SHORT.get(m.name, m.name) for m in study.objectives] + [f"{_SHORT[m.name]} /vanilla" for m in ratios]
+    heads = [_SHORT.get(m.name, m.name) for m in study.objectives]
+    heads += [f"{_SHORT[m.name].removesuffix(' s')} ratio" for m in ratios]
     numbers = ("trial", *heads)
-    table = table_of((*numbers, "regularizer", "weight", "rtol", ""), right=numbers)
-    for row in rows:
+    table = table_of((*numbers, "penalty", "weight", "rtol", ""), right=numbers)
+    for place, row in enumerate(rows, n_front - len(rows)):
         cells = [str(row.trial), *(value_text(m, row.values[m.name]) for m in study.objectives)]
         cells += [f"{row.ratios[m.name]:.2f}" for m in ratios]
-        mark = " ".join(["◆ knee"] * row.is_knee + [row.label] * bool(row.label))
+        is_off = place < 0
+        label = f"({row.label})" if is_off else row.label
+        mark = " ".join(["◆ knee"] * row.is_knee + [label] * bool(label))
         rtol = "" if row.rtol is None else f"{row.rtol:.1e}"
-        table.add_row(*cells, row.regularizer, weight_text(row), rtol, mark, style="bold green" if row.is_knee else "")
+        style = "bold green" if row.is_knee else "dim" if is_off else ""
+        table.add_row(*cells, row.regularizer, weight_text(row), rtol, mark, style=style)
     return table

@@ -78,5 +78,6 @@ def _conclude(study: StudyRecord, root: Path) -> int:
         return FAILURE
     where = "" if root == DEFAULT_ROOT else f" --root {shlex.quote(str(root))}"
     print(f"browse:  nde-study ui {study.name}{where}")
-    print(f"export:  nde-study export {study.name}{where} --top knee -o node.yaml")
+    print(f"export:  nde-study export {study.name}{where} --top knee -o knee.yaml")
+    print(f"confirm: nde-study confirm {study.name}{where}    # new seeds, the test split: before you publish")
     return 0

@@ -3,7 +3,6 @@
 import argparse
 import json
 
-from reports.confirmed import published_study
 from reports.tables import study_summary
 from studies.cli.front_plot import front_plot
 from studies.cli.front_table import print_study
@@ -30,5 +29,5 @@ def main(args: argparse.Namespace) -> int:
     else:
         console = terminal()
         print_study(study, console)
-        console.print(front_plot(published_study(study), console.width), markup=False, end="")
+        console.print(front_plot(study, console.width), markup=False, end="")
     return 0

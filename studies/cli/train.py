@@ -18,7 +18,7 @@ from reports.export import ExportedConfig
 from studies.build import build
 from studies.sweeping import swept_points
 
-EXAMPLES = """  nde-study export quickstart --top knee -o node.yaml && nde-study train node.yaml
+EXAMPLES = """  nde-study export quickstart --top knee -o knee.yaml && nde-study train knee.yaml
   nde-study train knee                                    a folder from `nde-study export`"""
 
 # Seconds depend on what else the machine does; the rest is the same on the same machine with the same versions.

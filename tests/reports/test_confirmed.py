@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import product
 
 import pytest
 from made_up_studies import epoch, study_of, trial
@@ -46,6 +47,23 @@ def test_means_over_the_seeds_take_the_place_of_what_the_search_measured():
     assert found.trials[1].epochs[0].scores["accuracy"] == pytest.approx(0.955, abs=1e-12)
     assert found.trials[1].config == study.trials[1].config
     assert confirmed_seeds(study) == (1, 2, 3)
+
+
+def test_means_that_tie_but_for_rounding_are_no_lead():
+    """347 + 344 + 351 of 360 is 349 + 345 + 348: the dearer one is dominated."""
+    right = {0: (347, 344, 351), 2: (349, 345, 348)}
+    told = [
+        confirmation(number, seed, right[number][seed] / 360, nfe)
+        for number, nfe in ((0, 44.0), (2, 14.0))
+        for seed in range(3)
+    ]
+    study = confirmed(*told, asked=(0, 2))
+    assert [t.number for t in front(confirmed_study(study))] == [2]
+    assert front_sentence(study).startswith("Confirmed front: 1 of 2 trials, with 3 new seeds each")
+    better = sum(
+        sum(right[0][i] for i in draw) > sum(right[2][i] for i in draw) for draw in product(range(3), repeat=3)
+    )
+    assert non_dominated_probabilities(study)[0] == pytest.approx(better / 27, abs=0.06)
 
 
 def test_without_a_confirmation_the_search_is_what_is_published():

@@ -169,7 +169,7 @@ def test_the_command_tells_means_with_intervals_and_publishes_them(small_copy, c
     assert main(args) == 0
     out = capsys.readouterr().out
     study = Ledger(small_copy / "small").record()
-    assert f"Confirmed front: {len(study.confirming)} trials, 2 new seeds each, on the test split." in out
+    assert f" of {len(study.confirming)} trials, with 2 new seeds each, on the test split." in out
     assert ("◆ knee" in out) is bool(front(confirmed_study(study)))
     assert "±" in out
     assert main([*args, "--json"]) == 0

@@ -3,11 +3,14 @@
 import json
 import re
 import subprocess
+from dataclasses import replace
 
 import pytest
 import yaml
+from large_study import large_study
 
 from studies.cli import main
+from studies.cli.front_plot import front_plot
 from studies.ledger import Ledger
 
 
@@ -91,3 +94,15 @@ complete_words nde-study show --js
 """
     done = subprocess.run(["bash", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[:3] == ["show", "mine", "--json"]
+
+
+def test_a_plot_of_equal_values_is_drawn_around_them():
+    trials = tuple(replace(each, epochs=each.epochs[:1]) for each in large_study(3).trials)
+    plot = front_plot(replace(large_study(3), trials=trials), 80)
+    assert "validation accuracy against NFE" in plot
+    same = tuple(replace(each, epochs=trials[0].epochs) for each in trials)
+    labels = [
+        line.split("┤")[0] for line in front_plot(replace(large_study(3), trials=same), 80).splitlines() if "┤" in line
+    ]
+    accuracy = trials[0].epochs[0].scores["accuracy"]
+    assert {round(float(label) / accuracy, 1) for label in labels if label.strip()} <= {0.9, 1.0, 1.1}
