@@ -131,6 +131,8 @@ def _read_file(path: Path) -> Iterator[ExportedConfig]:
 def _config(place: str, document: Any) -> ExportedConfig:
     if not isinstance(document, dict):
         raise InputError(f"{place}: got {_got(document)}; allowed is a mapping with {', '.join(_KEYS)}.")
+    if "space" in document:
+        raise InputError(f"{place}: got a study, for `nde-study run`; allowed is what `nde-study export` writes.")
     for key in document:
         _require(key in _KEYS, place, "key", key, f"only {', '.join(_KEYS)}")
     for key in _KEYS:

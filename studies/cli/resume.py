@@ -25,7 +25,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Resume, then print the front and where to go from here."""
     if (args.rerun is None) != (args.epochs is None):
-        raise InputError("--rerun and --epochs: got one, allowed: both or none")
+        got, lacking = ("--epochs", "--rerun TRIAL") if args.rerun is None else ("--rerun", "--epochs N")
+        raise InputError(f"{got}: got no {lacking}, allowed: both or none; add {lacking}")
     if args.rerun is not None and args.trials:
         raise InputError("--rerun and --trials: got both, allowed: one at a time")
     changes = {"epochs": args.epochs} if args.epochs else {}

@@ -207,6 +207,7 @@ def test_no_configs_are_not_written(tmp_path):
     ("old", "new", "message"),
     [
         ("trial: 1", "trial: one", "document 1: trial: got 'one'; allowed is an integer, 0 or more"),
+        ("config:", "space: {}\nconfig:", "got a study, for `nde-study run`; allowed is what"),
         ("trial: 1", "trial: true", "trial: got True; allowed is an integer"),
         ("role: knee", "roll: knee", "key: got 'roll'; allowed is only study, trial"),
         ("role: knee\n", "", "role: got 'nothing'; allowed is every key"),

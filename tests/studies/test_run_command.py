@@ -100,7 +100,8 @@ def test_a_study_that_is_not_there_cannot_be_extended_or_resumed(spec, tmp_path,
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--rerun", "1"], "--rerun and --epochs: got one"),
+        (["--rerun", "1"], "--rerun: got no --epochs N, allowed: both or none"),
+        (["--epochs", "9"], "--epochs: got no --rerun TRIAL, allowed: both or none"),
         (["--rerun", "1", "--epochs", "9", "--trials", "+1"], "--rerun and --trials: got both"),
         (["--rerun", "77", "--epochs", "9"], "--rerun: got 77, allowed: the number of a trial"),
     ],
