@@ -34,6 +34,7 @@ class Greedy(DigitsNode):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
         return super().model(generator)
 """
+EPOCHS = 120  # a trial that is short against the start of a worker would meet no other
 STUDY = f"""
 name: spread
 task: greedy
@@ -43,7 +44,7 @@ workers: 4
 sampler: random
 resources: {{gpu: 0.5}}
 {SPACE}
-fixed: {{threads: 1, epochs: 30}}
+fixed: {{threads: 1, epochs: {EPOCHS}}}
 start_from:
   - {{label: greedy, regularizer: none, rtol: 1e-3, seed: 7}}
   - {{label: endless, regularizer: none, rtol: 1e-3, seed: 8}}
@@ -103,7 +104,7 @@ def test_after_the_loss_of_a_node_every_trial_is_there_once(spread):
     assert [trial.status for trial in study.trials].count(TrialStatus.COMPLETE) == 7
     for trial in study.trials:
         if trial.status is TrialStatus.COMPLETE:
-            assert [epoch.epoch for epoch in trial.epochs] == list(range(1, 31))
+            assert [epoch.epoch for epoch in trial.epochs] == list(range(1, EPOCHS + 1))
 
 
 def test_a_displaced_trial_goes_on_elsewhere_from_its_last_checkpoint(spread):
@@ -112,7 +113,7 @@ def test_a_displaced_trial_goes_on_elsewhere_from_its_last_checkpoint(spread):
     trained = defaultdict(list)
     for event in of_kind(spread, "epoch"):
         trained[event["number"]].append(event["record"]["epoch"])
-    assert all(len(trained[number]) == 30 for number in lost)  # none of what was told is trained again
+    assert all(len(trained[number]) == EPOCHS for number in lost)  # none of what was told is trained again
     again = [event for event in of_kind(spread, "started") if event["number"] in lost and event["attempt"] > 1]
     assert any(event["from_epoch"] > 0 for event in again)
 
