@@ -75,8 +75,8 @@ def test_trials_overlap_in_time_but_never_more_than_there_are_workers(small):
         spans[event["number"]].append(event["time"])
     pairs = itertools.combinations(spans.values(), 2)
     assert sum(a[0] < b[1] and b[0] < a[1] for a, b in pairs) >= 3
-    order = [event["number"] for event in of_kind(small.folder, "epoch") if event["number"] in (0, 1)]
-    assert order not in ([0] * 4 + [1] * 4, [1] * 4 + [0] * 4)
+    turns = [number for number, _ in itertools.groupby(event["number"] for event in of_kind(small.folder, "epoch"))]
+    assert len(turns) > len(set(turns))  # the epochs of some trials lie between each other's
     running: set[int] = set()
     for event in events(small.folder):
         running = running | {event["number"]} if event["event"] == "started" else running
