@@ -7,7 +7,7 @@ from rich.table import Table
 
 from reports.confirmed import front_sentence, published_study
 from reports.records import StudyRecord, TrialStatus
-from reports.tables import RATIOS, compared_rows, front_rows, weight_text
+from reports.tables import RATIOS, FrontRow, compared_rows, front_rows, weight_text
 from reports.wording import value_text
 from studies.cli.terminal import table_of
 
@@ -28,7 +28,7 @@ def print_study(study: StudyRecord, console: Console) -> None:
     if study.confirming:
         console.print(front_sentence(study), highlight=False)
     if rows:
-        console.print(_table(published, len(rows), with_ratios=console.width >= _WIDE))
+        console.print(_table(published, rows, with_ratios=console.width >= _WIDE))
     else:
         console.print("no trial is on the front: none is complete with a solver gap within bounds")
     for trial in study.trials:
@@ -36,18 +36,18 @@ def print_study(study: StudyRecord, console: Console) -> None:
             console.print(f"trial {trial.number} {trial.status.value}: {trial.reason}", markup=False, soft_wrap=True)
 
 
-def _table(study: StudyRecord, n_front: int, with_ratios: bool) -> Table:
+def _table(study: StudyRecord, rows: tuple[FrontRow, ...], with_ratios: bool) -> Table:
     """The front below the baseline, which is pale and in parentheses where it is not on it."""
-    rows = compared_rows(study)
+    on_front = {row.trial for row in rows}
     ratios = [metric for metric in RATIOS if with_ratios and metric.name in rows[0].ratios]
     heads = [_SHORT.get(m.name, m.name) for m in study.objectives]
     heads += [f"{_SHORT[m.name].removesuffix(' s')} ratio" for m in ratios]
     numbers = ("trial", *heads)
     table = table_of((*numbers, "penalty", "weight", "rtol", ""), right=numbers)
-    for place, row in enumerate(rows, n_front - len(rows)):
+    for row in compared_rows(study):
         cells = [str(row.trial), *(value_text(m, row.values[m.name]) for m in study.objectives)]
         cells += [f"{row.ratios[m.name]:.2f}" for m in ratios]
-        is_off = place < 0
+        is_off = row.trial not in on_front
         label = f"({row.label})" if is_off else row.label
         mark = " ".join(["◆ knee"] * row.is_knee + [label] * bool(label))
         rtol = "" if row.rtol is None else f"{row.rtol:.1e}"
