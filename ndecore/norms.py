@@ -1,8 +1,8 @@
 """The one place where sizes of states and of errors are measured."""
 
 import math
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch.linalg import vector_norm
 from ndecore.errors import InputError
 from ndecore.types import Scalar, State
 
+Norm: TypeAlias = Callable[[Tensor], Tensor]  # of a scaled error, its elements in order, whatever its shape: 0-d
 _PART = 32768  # elements of a state, of which a handful stays in the cache
 _FEW = 16384  # elements of a state below which a copy is cheaper than one more kernel
 
@@ -26,8 +27,8 @@ def rms_norm(x: State) -> Scalar:
     return vector_norm(x) / math.sqrt(x.numel())
 
 
-def tolerance_scale(y0: State, y1: State, rtol: float, atol: float) -> State:
-    """atol + rtol max(|y0|, |y1|), elementwise. Unit of y."""
+def tolerance_scale(y0: State, y1: State, rtol: float | Tensor, atol: float | Tensor) -> State:
+    """atol + rtol max(|y0|, |y1|), elementwise, tolerances being numbers or like y. Unit of y."""
     return torch.maximum(y0.abs(), y1.abs()).mul_(rtol).add_(atol)
 
 
@@ -123,11 +124,23 @@ class StepSizes(NamedTuple):
         return safe_ratio(self.slopes, self.arguments * (dt.abs() if isinstance(dt, Tensor) else abs(dt)))
 
 
-def step_sizes(differences: Differences, y0: State, y1: State, rtol: float, atol: float) -> Tensor:
-    """The five fields of `StepSizes` as one tensor [5], so that one look from the host reads them all. No gradient."""
+def step_sizes(  # noqa: PLR0917 - what is measured, and by which measure
+    differences: Differences,
+    y0: State,
+    y1: State,
+    rtol: float | Tensor,
+    atol: float | Tensor,
+    norm: Norm | None = None,
+) -> Tensor:
+    """The five fields of `StepSizes` as one tensor [5], so that one look from the host reads them all. No gradient.
+
+    With a norm, the scaled error's size is sqrt(n) times it, so that the error ratio is the norm.
+    """
     if torch.is_grad_enabled():  # asked, since the context costs as much as a kernel
         with torch.no_grad():
-            return step_sizes(differences, y0, y1, rtol, atol)
+            return step_sizes(differences, y0, y1, rtol, atol, norm)
+    if not _is_plain(rtol, atol, norm):
+        return _graphed_sizes(Measured(differences, y0, y1), rtol, atol, norm)
     scaled = arguments = None
     if differences.error is not None:
         # Of a large state, fresh memory costs more than the arithmetic in it.
@@ -142,6 +155,25 @@ def step_sizes(differences: Differences, y0: State, y1: State, rtol: float, atol
     return torch.stack([y1.new_zeros(()) if vector is None else vector_norm(vector) for vector in vectors])
 
 
+def _is_plain(rtol: float | Tensor, atol: float | Tensor, norm: Norm | None) -> bool:
+    """Whether it is one root mean square by two numbers, of which the fast ways below know."""
+    return norm is None and rtol.__class__ is float and atol.__class__ is float and atol > 0.0
+
+
+def _graphed_sizes(step: Measured, rtol: float | Tensor, atol: float | Tensor, norm: Norm | None) -> Tensor:
+    """`step_sizes` for any tolerances and norm, with the graph that autograd makes of it."""
+    (error, slopes, arguments), y0, y1 = step
+    zero = y1.new_zeros(())
+    scaled = zero
+    if error is not None:
+        # Where the tolerance is 0 an error of 0 meets it, and no other.
+        scale = (rtol * torch.maximum(y0.abs(), y1.abs()) + atol).clamp(min=torch.finfo(y1.dtype).tiny)
+        scaled = (norm or rms_norm)(error / scale) * math.sqrt(y1.numel())
+    sizes = [zero if vector is None else vector_norm(vector) for vector in (error, slopes)]
+    between = zero if arguments is None else vector_norm(arguments.second - arguments.first)
+    return torch.stack([scaled, *sizes, between, vector_norm(y1.detach())])
+
+
 class SizeTape:
     """What `step_sizes` measured of one step after the other, with gradients to the differences and to the states.
 
@@ -151,15 +183,21 @@ class SizeTape:
     Args:
         rtol: relative tolerance, dimensionless.
         atol: absolute tolerance, unit of y.
+        norm: of the scaled error; one root mean square by default.
     """
 
-    def __init__(self, rtol: float, atol: float) -> None:
-        self._tolerances = rtol, atol
+    def __init__(self, rtol: float | Tensor, atol: float | Tensor, norm: Norm | None = None) -> None:
+        self._tolerances, self._norm = (rtol, atol), norm
+        self._is_plain = _is_plain(rtol, atol, norm)
         self._waiting: list[tuple[Tensor | None, ...]] = []
         self._parts: list[Tensor] = []
 
     def add(self, sizes: Tensor, differences: Differences, y0: State, y1: State) -> None:
         """Take in the next step, with its measured sizes [5]."""
+        if not self._is_plain:
+            sizes = _graphed_sizes(Measured(differences, y0, y1), *self._tolerances, self._norm)
+            self._parts.append(sizes.unsqueeze(1))
+            return
         error, slopes, arguments = differences
         first, second = arguments or (None, None)
         # Often the second argument is y1: counted as the same, it costs no addition of cotangents.

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from ndecore.graphs import unknown_leaf
 from ndecore.terms import ODETerm, Term
 from ndecore.types import Scalar, State
 
@@ -22,6 +23,18 @@ class RunningCost(ABC):
         """The costs [n_costs] per unit of time, where slope = f(t, y) has its graph from t and y, if it has one."""
 
 
+class JointCost(RunningCost):
+    """Several running costs, one after the other."""
+
+    def __init__(self, costs: Sequence[RunningCost]) -> None:
+        self._costs = costs
+        self.n_costs = sum(cost.n_costs for cost in costs)
+
+    def __call__(self, t: Scalar, y: State, slope: State) -> Tensor:
+        """All of them: [n_costs]."""
+        return torch.cat([cost(t, y, slope) for cost in self._costs])
+
+
 class ChargedTerm(Term):
     """d/dt (y, q) = (f(t, y), g(t, y)) as one vector [n + n_costs]; it counts where the term of f counts.
 
@@ -34,6 +47,7 @@ class ChargedTerm(Term):
     def __init__(self, term: ODETerm, cost: RunningCost, shape: torch.Size) -> None:
         super().__init__(term.parameters, term.counts)
         self._term, self._cost, self._shape = term, cost, shape
+        self.modules = term.modules
 
     def start(self, y0: State) -> Tensor:
         """The joint state [n + n_costs] of y0 and of no costs yet."""
@@ -58,14 +72,17 @@ class ChargedTerm(Term):
     def field(self, t: Scalar, y: State) -> State:
         """The same, not counted."""
         is_taping, state = torch.is_grad_enabled(), self.parts(y)[0]
+        needs_gradient = is_taping and state.requires_grad
         # A cost differentiates the slope, so its graph is there in a solve without gradients too.
         with torch.enable_grad():
-            if not (is_taping and state.requires_grad):
+            if not needs_gradient:
                 state = state.detach().requires_grad_()
             t = _Rooted.apply(t, state)
             slope = self._term.checked(self._term.field(t, state), state)
             costs = self._cost(t, state, slope)
         joint = torch.cat([slope.reshape(-1), costs])
+        # The state needs one for the cost alone: that must not make a tape of a solve that needs none.
+        is_taping = is_taping and (needs_gradient or unknown_leaf(joint, [state]) is not None)
         return joint if is_taping else joint.detach()
 
     def fresh(self) -> "ChargedTerm":

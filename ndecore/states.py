@@ -29,14 +29,17 @@ class Structure:
     dtype: torch.dtype
     device: torch.device
 
-    def flatten(self, tree: StateTree, name: str = "state") -> State:
-        """The tensors one after the other: a vector [n]; raise `InputError` if `tree` is not built like the state."""
-        leaves = list(_leaves(self.example, tree, name))
+    def flatten(self, tree: StateTree, name: str = "state", dtype: torch.dtype | None = None) -> State:
+        """The tensors one after the other: a vector [n]; raise `InputError` if `tree` is not built like the state.
+
+        `dtype` is that of the state unless given: a local penalty evaluates a field of float32 in float64.
+        """
+        leaves, wanted = list(_leaves(self.example, tree, name)), dtype or self.dtype
         for (path, tensor), shape in zip(leaves, self.shapes, strict=True):
-            if (tuple(tensor.shape), tensor.dtype, tensor.device) != (shape, self.dtype, self.device):
+            if (tuple(tensor.shape), tensor.dtype, tensor.device) != (shape, wanted, self.device):
                 raise InputError(
                     f"{path}: got {tuple(tensor.shape)} of {tensor.dtype} on {tensor.device}, allowed: {shape} of "
-                    f"{self.dtype} on {self.device}, as in the initial state"
+                    f"{wanted} on {self.device}, as in the initial state"
                 )
         return torch.cat([tensor.reshape(-1) for _, tensor in leaves])
 
@@ -51,7 +54,8 @@ class Structure:
 
     def flat(self, vector_field: Callable[[Tensor, Any], Any]) -> VectorField:
         """The same vector field on vectors."""
-        return lambda t, y: self.flatten(vector_field(t, self.unflatten(y)), "vector field returned a state whose part")
+        name = "vector field returned a state whose part"
+        return lambda t, y: self.flatten(vector_field(t, self.unflatten(y)), name, y.dtype)
 
 
 def structure_of(tree: StateTree) -> Structure | None:

@@ -11,6 +11,10 @@ class Status(Enum):
         "the step size fell below the resolution of time",
         "loosen rtol and atol, use float64, or regularize the vector field: it is too stiff or discontinuous",
     )
+    PATH_UNDERFLOW = (
+        "the step size fell below the resolution of the Brownian path",
+        "make the path finer (BrownianTree(..., levels=30)), or loosen rtol and atol",
+    )
     NON_FINITE = (
         "the state or the vector field became NaN or infinite",
         "check the vector field and its inputs; lower the learning rate or bound the field (tanh) if it grew",

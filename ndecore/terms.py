@@ -1,7 +1,7 @@
 """What is integrated, and the count of its evaluations."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -36,6 +36,7 @@ class Term(ABC):
     def __init__(self, parameters: Sequence[Tensor] | None = None, counts: Counts | None = None) -> None:
         self.parameters = None if parameters is None else tuple(parameters)
         self.counts = counts or Counts()
+        self.modules: tuple[nn.Module, ...] = ()  # what is evaluated, as far as it is modules
 
     @property
     def n_evaluations(self) -> int:
@@ -77,13 +78,17 @@ class ODETerm(Term):
         field: f(t, y) with t a 0-d tensor of y's dtype and device; returns a tensor like y.
         parameters: every tensor that f depends on and that may need a gradient; those of f if it is an `nn.Module` and
             None is given. Only adjoints that evaluate f again need to know them; the tape does not.
+        counts: where to count; its own by default.
     """
 
-    def __init__(self, field: VectorField, parameters: Sequence[Tensor] | None = None) -> None:
+    def __init__(
+        self, field: VectorField, parameters: Sequence[Tensor] | None = None, counts: Counts | None = None
+    ) -> None:
         if parameters is None and isinstance(field, nn.Module):
             parameters = tuple(field.parameters())
-        super().__init__(parameters)
+        super().__init__(parameters, counts)
         self.field = field
+        self.modules = (field,) if isinstance(field, nn.Module) else ()
 
     def __call__(self, t: float, y: State) -> State:
         """Evaluate f(t, y) once; raise `InputError` if it is not like y."""
@@ -103,7 +108,16 @@ class ODETerm(Term):
 
     def fresh(self) -> "ODETerm":
         """The same vector field with counts of zero."""
-        return ODETerm(self.field, self.parameters)
+        return self._with(self.field, Counts())
+
+    def mapped(self, wrap: Callable[[VectorField], VectorField]) -> "ODETerm":
+        """The same equation with its function wrapped; it counts where this one does."""
+        return self._with(wrap(self.field), self.counts)
+
+    def _with(self, field: VectorField, counts: Counts) -> "ODETerm":
+        found = ODETerm(field, self.parameters, counts)
+        found.modules = self.modules
+        return found
 
 
 class SDETerm(Term):
@@ -152,6 +166,7 @@ class SDETerm(Term):
         self.drift, self.diffuse, self.path = drift, diffusion, path
         self.noise, self.calculus, self.is_mixing = noise, calculus, is_mixing
         self.resolution = path.resolution
+        self.modules = tuple(each for each in (drift, diffusion) if isinstance(each, nn.Module))
 
     def __call__(self, t: float, y: State) -> State:
         """Evaluate the drift once; raise `InputError` if it is not like y."""
@@ -190,12 +205,18 @@ class SDETerm(Term):
         """The same equation driven by another path; it counts where this one does."""
         return self._with(path, self.counts)
 
+    def mapped(self, wrap: Callable[[VectorField], VectorField]) -> "SDETerm":
+        """The same equation with both functions wrapped; it counts where this one does."""
+        found = self._with(self.path, self.counts)
+        found.drift, found.diffuse = wrap(self.drift), wrap(self.diffuse)
+        return found
+
     def fresh(self) -> "SDETerm":
         """The same equation and path with counts of zero."""
         return self._with(self.path, Counts())
 
     def _with(self, path: BrownianPath, counts: Counts) -> "SDETerm":
-        return SDETerm(
+        found = SDETerm(
             self.drift,
             self.diffuse,
             path,
@@ -205,6 +226,8 @@ class SDETerm(Term):
             parameters=self.parameters,
             counts=counts,
         )
+        found.modules = self.modules
+        return found
 
 
 def _like_state(what: str, found: object, y: State) -> State:

@@ -5,81 +5,27 @@ import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
-from ndecore.datasets.base import Split
-from ndecore.errors import TrainingDiverged
-from ndecore.evaluation import Clock, Evaluation, Stopwatch, evaluate, reference_output, relative_difference
-from ndecore.integrate import SolveSettings
-from ndecore.metrics import EpochRecord
-from ndecore.models.base import Prediction, SolveRequest, SolvingModel
-from ndecore.regularizers.schedules import Moment, Seen
-from ndecore.regularizers.weighted import Session, Weighted
-from ndecore.tasks.base import Hyperparameters, Task
-from ndecore.types import PerPenalty
+from ndecore.batch_statistics import BatchStatistics
+from ndecore.datasets.base import Batch
+from ndecore.datasets.source import Source
+from ndecore.errors import InputError, TrainingDiverged
+from ndecore.evaluation import Clock, Evaluation, Stopwatch, evaluate, reference_evaluation, relative_difference
+from ndecore.memory import peak_memory_mib
+from ndecore.metrics import EpochRecord, mean_record
+from ndecore.observation import observe
+from ndecore.plans import TrainPlan, TrainState
+from ndecore.regularizers.schedules import Moment
+from ndecore.regularizers.weighted import Weighted
+from ndecore.seeding import seeded
+from ndecore.solves import Solves
+from ndecore.types import Scalar
 
-_OPTIMIZERS = {"adam": torch.optim.Adam, "adamax": torch.optim.Adamax}
-
-
-@dataclass(frozen=True)
-class TrainPlan:
-    """Everything that decides what a training run does; the same plan gives the same numbers on the same machine."""
-
-    task: Task
-    settings: SolveSettings
-    hyperparameters: Hyperparameters
-    penalties: tuple[Weighted, ...] = ()
-    seed: int = 0  # of the initial parameters, the batches' order, a penalty's random times, a stochastic model's paths
-    threads: int = 1  # of torch; sums over another number of threads differ in their last digits
-    device: str = "cpu"
-
-
-class TrainState:
-    """What changes while a plan is carried out; saved and loaded as a checkpoint."""
-
-    def __init__(self, plan: TrainPlan) -> None:
-        hyper = plan.hyperparameters
-        self.model = plan.task.model(torch.Generator().manual_seed(plan.seed)).to(plan.device)
-        self.optimizer = _optimizer(self.model, hyper)
-        # Separate streams: a penalty that draws times must not change the order of the batches.
-        self.batch_order = torch.Generator().manual_seed(2 * plan.seed + 1)
-        self.penalty_times = torch.Generator().manual_seed(2 * plan.seed + 2)
-        self.epoch = 0  # completed
-        self.step = 0  # completed, over all epochs
-        self.seen: list[Seen | None] = [None] * len(plan.penalties)  # by the last step
-        self.before: list[Seen | None] = self.seen  # by the one before it
-        self.train_s = 0.0
-        self.train_work = 0
-
-    def state_dict(self) -> dict[str, Any]:
-        """A checkpoint: tensors and numbers only, so that `torch.load(..., weights_only=True)` reads it."""
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "batch_order": self.batch_order.get_state(),
-            "penalty_times": self.penalty_times.get_state(),
-            "epoch": self.epoch,
-            "step": self.step,
-            "seen": [None if seen is None else tuple(seen) for seen in (*self.seen, *self.before)],
-            "train_s": self.train_s,
-            "train_work": self.train_work,
-        }
-
-    def load_state_dict(self, checkpoint: Mapping[str, Any]) -> "TrainState":
-        """Continue from a checkpoint of the same plan; return self."""
-        self.model.load_state_dict(checkpoint["model"])
-        self.optimizer.load_state_dict(checkpoint["optimizer"])
-        self.batch_order.set_state(checkpoint["batch_order"])
-        self.penalty_times.set_state(checkpoint["penalty_times"])
-        self.epoch = checkpoint["epoch"]
-        self.step = checkpoint["step"]
-        seen = [None if each is None else Seen(*each) for each in checkpoint["seen"]]
-        self.seen, self.before = seen[: len(seen) // 2], seen[len(seen) // 2 :]
-        self.train_s = checkpoint["train_s"]
-        self.train_work = checkpoint["train_work"]
-        return self
+__all__ = ["TrainPlan", "TrainState", "train"]
 
 
 def train(plan: TrainPlan, state: TrainState | None = None, clock: Clock = time.perf_counter) -> Iterator[EpochRecord]:
@@ -94,23 +40,43 @@ def train(plan: TrainPlan, state: TrainState | None = None, clock: Clock = time.
         clock: seconds from an arbitrary origin; on a GPU device events are used instead.
 
     Yields:
-        One record per epoch; the last also has the solver gap, measured on held-out data.
+        One record per epoch; the last also has the solver gap, measured on held-out data. Of several seeds it is the
+        mean; the model is that of the first, the others are in `state.others`.
 
     Raises:
         TrainingDiverged: a loss or a held-out score is not finite.
         SolveFailed: a solve ended early; the message names the remedy.
     """
-    torch.set_num_threads(plan.threads)
     state = state or TrainState(plan)
+    trainings = [
+        _train_alone(plan.alone(seed), each, clock)
+        for seed, each in zip(plan.seeds, (state, *state.others), strict=True)
+    ]
+    for records in zip(*trainings, strict=True):
+        yield mean_record(records)
+
+
+def _train_alone(plan: TrainPlan, state: TrainState, clock: Clock) -> Iterator[EpochRecord]:
+    torch.set_num_threads(plan.threads)
     splits = plan.task.splits()
-    train_split, held_out = splits.train.to(plan.device), splits.validation.to(plan.device)
-    if state.epoch < plan.hyperparameters.epochs:
-        _warm_up(plan, state, train_split)
-    while state.epoch < plan.hyperparameters.epochs:
-        batches = _batches(plan, state, train_split)
-        steps = [_train_step(plan, state, batch, len(batches), clock) for batch in batches]
-        state.epoch += 1
+    data, held_out = (plan.task.source(part, plan.device) for part in (splits.train, splits.validation))
+    run = _Run(plan, state, data.n_batches(plan.hyperparameters.batch_size), clock)
+    if state.epoch < plan.hyperparameters.last_epoch:
+        with _seeded(plan, -1):
+            run.warm_up(data)
+    while state.epoch < plan.hyperparameters.last_epoch:
+        with _seeded(plan, state.epoch):
+            batches = data.shuffled(plan.hyperparameters.batch_size, state.batch_order)
+            steps = [run.step(batch) for batch in batches]
+            state.epoch += 1
+            if state.epoch == plan.hyperparameters.last_epoch:
+                run.look_at_memory(data)
         yield _record(plan, state, steps, held_out, clock)
+
+
+def _seeded(plan: TrainPlan, epoch: int) -> Any:
+    """Let dropout and other draws from torch's global stream be the same in an epoch of a plan, resumed or not."""
+    return seeded(1_000_003 * plan.seed + epoch + 1, plan.device)
 
 
 @dataclass(frozen=True)
@@ -118,96 +84,146 @@ class _TrainStep:
     """What one update measured."""
 
     loss: float
+    parts: Mapping[str, float]  # of the loss, where it has named ones
     penalty: float  # of several, the mean by weight
     weight: float  # of several, the sum
     n_evaluations: int
     n_accepted: int
     n_rejected: int
+    learning_rate: float
 
 
-def _optimizer(model: SolvingModel, hyper: Hyperparameters) -> torch.optim.Optimizer:
-    if hyper.optimizer == "sgd":
-        return torch.optim.SGD(model.parameters(), lr=hyper.learning_rate, momentum=hyper.momentum)
-    return _OPTIMIZERS[hyper.optimizer](model.parameters(), lr=hyper.learning_rate)
+@dataclass(frozen=True)
+class _Forward:
+    """A forward pass, with its loss and penalties."""
+
+    solves: Solves
+    loss: Scalar
+    parts: Mapping[str, Scalar]
+    penalty: Scalar  # with its weight, summed
 
 
-def _batches(plan: TrainPlan, state: TrainState, split: Split) -> list[Split]:
-    # The incomplete last batch is dropped, as in both papers: NFE belongs to a batch size.
-    size = min(plan.hyperparameters.batch_size, len(split))
-    order = torch.randperm(len(split), generator=state.batch_order)
-    parts = (order[at : at + size].to(split.inputs.device) for at in range(0, len(split) - size + 1, size))
-    return [Split(split.inputs[chosen], split.targets[chosen]) for chosen in parts]
+class _Run:
+    """The steps of one call of `train`."""
 
+    def __init__(self, plan: TrainPlan, state: TrainState, n_batches: int, clock: Clock) -> None:
+        self._plan, self._state, self._clock = plan, state, clock
+        self._n_steps = plan.hyperparameters.epochs * n_batches
+        self._statistics = BatchStatistics(state.model)
 
-class _Penalized(NamedTuple):
-    """A prediction with its penalties."""
+    def step(self, batch: Batch) -> _TrainStep:
+        """Update the parameters by one batch; raise `TrainingDiverged` if the loss is not finite."""
+        state = self._state
+        rate = self._set_rate()
+        with Stopwatch(self._plan.device, self._clock) as watch, self._statistics.steady():
+            state.optimizer.zero_grad()
+            found = self._forward(batch, state.penalties, state.penalty_times)
+            (found.loss + found.penalty).backward()
+            self._clip()
+            state.optimizer.step()
+        self._statistics.update(found.solves)
+        step = _told(found, rate)
+        if not (math.isfinite(step.loss) and math.isfinite(step.penalty)):
+            raise TrainingDiverged(
+                f"loss {step.loss} with penalty {step.penalty} in epoch {state.epoch + 1}: not finite; "
+                "lower the learning rate or the penalty's weight"
+            )
+        state.train_work += found.solves.work  # what the adjoint evaluated again, backward() has counted
+        state.train_s += watch.seconds
+        state.step += 1
+        return step
 
-    prediction: Prediction
-    penalties: PerPenalty
-    n_differentiated: int  # evaluations on the tape whose gradients are asked for; of the solve and of the penalties
+    def warm_up(self, data: Source) -> None:
+        """Make a step that leaves no trace; before the first of a training another tells how much memory it takes."""
+        self._traceless(self._first_batch(data))  # first, for it fills the caches of a process
+        if not self._state.step:
+            self.look_at_memory(data)
 
+    def look_at_memory(self, data: Source) -> None:
+        """Make a step that leaves no trace but the memory that it takes."""
+        state, batch = self._state, self._first_batch(data)
+        taken = peak_memory_mib(lambda: self._traceless(batch), self._plan.device)
+        state.peak_memory_mib = max(state.peak_memory_mib, taken)
 
-def _penalized(plan: TrainPlan, state: TrainState, batch: Split, generator: torch.Generator) -> _Penalized:
-    session = Session([each.regularizer for each in plan.penalties], state.model.grid, generator)
-    # A path for each step and seed, without a stream to be saved: a resumed training goes on with the same ones.
-    path_seed = plan.seed << 32 | state.step
-    prediction = state.model(batch.inputs, SolveRequest(plan.settings, session.wishes, path_seed=path_seed))
-    term, solution = prediction.term, prediction.solution
-    taped = term.n_taped
-    # An adjoint that tapes nothing evaluates again what it differentiates: that is counted where it happens.
-    of_solve = min(solution.stats.n_differentiated, taped)
-    penalties = session.penalties(term, plan.settings, solution)
-    return _Penalized(prediction, penalties, of_solve + term.n_taped - taped)
+    def _first_batch(self, data: Source) -> Batch:
+        return next(data.in_order(min(self._plan.hyperparameters.batch_size, len(data))))
 
+    def _traceless(self, batch: Batch) -> None:
+        model = self._state.model
+        kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
+        with self._statistics.steady():
+            found = self._forward(batch, [each.fresh() for each in self._plan.penalties], torch.Generator())
+            (found.loss + found.penalty).backward()
+        self._state.optimizer.zero_grad()
+        with torch.no_grad():
+            for buffer, before in kept:
+                buffer.copy_(before)
 
-def _warm_up(plan: TrainPlan, state: TrainState, split: Split) -> None:
-    size = min(plan.hyperparameters.batch_size, len(split))
-    batch = Split(split.inputs[:size], split.targets[:size])
-    prediction, penalties, _ = _penalized(plan, state, batch, torch.Generator())
-    (plan.task.loss(prediction.output, batch.targets) + penalties.sum()).backward()
-    state.optimizer.zero_grad()
-
-
-def _weights(plan: TrainPlan, state: TrainState, n_batches: int) -> list[float]:
-    n_epochs = plan.hyperparameters.epochs
-    moment = Moment(state.epoch, n_epochs, state.step, n_epochs * n_batches)
-    penalties = zip(plan.penalties, state.seen, state.before, strict=True)
-    return [each.schedule(moment._replace(seen=seen, before=before)) for each, seen, before in penalties]
-
-
-def _train_step(plan: TrainPlan, state: TrainState, batch: Split, n_batches: int, clock: Clock) -> _TrainStep:
-    weights = _weights(plan, state, n_batches)
-    with Stopwatch(plan.device, clock) as watch:
-        state.optimizer.zero_grad()
-        prediction, penalties, n_differentiated = _penalized(plan, state, batch, state.penalty_times)
-        loss = plan.task.loss(prediction.output, batch.targets)
-        (loss + penalties.dot(penalties.new_tensor(weights))).backward()
-        state.optimizer.step()
-    term, stats = prediction.term, prediction.solution.stats
-    values = penalties.tolist()
-    total, added = math.fsum(weights), math.fsum(w * value for w, value in zip(weights, values, strict=True))
-    # The weighted mean, or the plain one where no weight is left.
-    penalty = added / total if total else sum(values) / max(1, len(values))
-    step = _TrainStep(loss.item(), penalty, total, term.n_evaluations, stats.n_accepted, stats.n_rejected)
-    if not (math.isfinite(step.loss) and math.isfinite(step.penalty)):
-        raise TrainingDiverged(
-            f"loss {step.loss} with penalty {step.penalty} in epoch {state.epoch + 1}: not finite; "
-            "lower the learning rate or the penalty's weight"
+    def _forward(self, batch: Batch, penalties: Sequence[Weighted], generator: torch.Generator) -> _Forward:
+        plan, state = self._plan, self._state
+        # A path for each step and seed, without a stream to be saved: a resumed training goes on with the same ones.
+        path_seed = plan.seed << 32 | state.step
+        with observe(settings=plan.settings, penalties=penalties, generator=generator, path_seed=path_seed) as solves:
+            output = plan.task.forward(state.model, batch)
+        for each in solves:
+            each.solution.check()
+        moment = Moment(state.epoch, plan.hyperparameters.epochs, state.step, self._n_steps)
+        penalty = (
+            solves.weighted_penalty(
+                step=moment.step, n_steps=moment.n_steps, epoch=moment.epoch, n_epochs=moment.n_epochs
+            )
+            if penalties
+            else None
         )
-    # What the adjoint evaluated again, backward() has counted: each of these is evaluated and differentiated.
-    state.train_work += term.n_evaluations + n_differentiated + 2 * term.n_replayed
-    state.train_s += watch.seconds
-    state.step += 1
-    state.before = state.seen
-    state.seen = [Seen(w, stats.n_evaluations, value) for w, value in zip(weights, values, strict=True)]
-    return step
+        made = plan.task.loss(output, batch, moment)
+        parts = made if isinstance(made, Mapping) else {}
+        loss = made if isinstance(made, Tensor) else _summed(made)
+        return _Forward(solves, loss, parts, loss.new_zeros(()) if penalty is None else penalty)
+
+    def _clip(self) -> None:
+        if self._plan.hyperparameters.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._state.model.parameters(), self._plan.hyperparameters.clip_norm)
+
+    def _set_rate(self) -> float:
+        rate = self._plan.hyperparameters.rate(self._state.step, self._n_steps, self._state.epoch)
+        for group in self._state.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+
+def _summed(parts: Mapping[str, Tensor]) -> Scalar:
+    """The sum of a loss's named parts."""
+    if not isinstance(parts, Mapping) or not parts:
+        raise InputError(f"loss: got {type(parts).__name__}, allowed: a 0-d tensor, or a dict of at least one of such")
+    total: Tensor = sum(parts.values(), start=next(iter(parts.values())).new_zeros(()))
+    return total
+
+
+def _told(found: _Forward, rate: float) -> _TrainStep:
+    weights = found.solves.weights
+    values = found.solves.penalties.tolist() if weights else []
+    total, added = math.fsum(weights), math.fsum(w * value for w, value in zip(weights, values, strict=True))
+    solves = found.solves
+    return _TrainStep(
+        loss=found.loss.item(),
+        parts={name: part.item() for name, part in found.parts.items()},
+        # The weighted mean, or the plain one where no weight is left.
+        penalty=added / total if total else sum(values) / max(1, len(values)),
+        weight=total,
+        n_evaluations=solves.n_evaluations,
+        n_accepted=solves.n_steps,
+        n_rejected=solves.n_rejected,
+        learning_rate=rate,
+    )
 
 
 def _record(
-    plan: TrainPlan, state: TrainState, steps: Sequence[_TrainStep], held_out: Split, clock: Clock
+    plan: TrainPlan, state: TrainState, steps: Sequence[_TrainStep], held_out: Source, clock: Clock
 ) -> EpochRecord:
-    evaluation = evaluate(state.model, held_out, plan.settings, plan.hyperparameters.eval_batch_size, clock)
-    scores = plan.task.scores(evaluation.output, held_out.targets)
+    is_last = state.epoch == plan.hyperparameters.last_epoch
+    size = plan.hyperparameters.eval_batch_size
+    evaluation = evaluate(plan.task, state.model, held_out, plan.settings, size, clock=clock, keeps_outputs=is_last)
+    scores = evaluation.scores
     if not all(map(math.isfinite, scores.values())):  # the last update of the epoch may have been one too many
         raise TrainingDiverged(
             f"held-out {dict(scores)} after epoch {state.epoch}: not finite; lower the learning rate"
@@ -228,17 +244,19 @@ def _record(
         predict_s=evaluation.predict_s,
         nfe_diffusion=evaluation.nfe_diffusion,
         train_work=float(state.train_work),
+        loss_parts={name: statistics.fmean(s.parts[name] for s in steps) for name in steps[0].parts},
+        n_parameters=sum(p.numel() for p in state.model.parameters() if p.requires_grad),
+        peak_memory_mib=state.peak_memory_mib,
+        learning_rate=steps[-1].learning_rate,
     )
-    if state.epoch < plan.hyperparameters.epochs:
-        return record
-    return _with_solver_gap(plan, state.model, held_out, evaluation, record)
+    return _with_solver_gap(plan, state.model, held_out, evaluation, record) if is_last else record
 
 
 def _with_solver_gap(
-    plan: TrainPlan, model: SolvingModel, held_out: Split, evaluation: Evaluation, record: EpochRecord
+    plan: TrainPlan, model: nn.Module, held_out: Source, evaluation: Evaluation, record: EpochRecord
 ) -> EpochRecord:
     """The outputs against those of a tight solve of the same weights; and the scores' change."""
-    reference = reference_output(model, held_out, plan.settings, plan.hyperparameters.eval_batch_size)
-    reference_scores = plan.task.scores(reference, held_out.targets)
-    score_gaps = {name: record.scores[name] - value for name, value in reference_scores.items()}
-    return replace(record, solver_gap=relative_difference(evaluation.output, reference), score_gaps=score_gaps)
+    reference = reference_evaluation(plan.task, model, held_out, plan.settings, plan.hyperparameters.eval_batch_size)
+    score_gaps = {name: record.scores[name] - value for name, value in reference.scores.items()}
+    gap = relative_difference(evaluation.outputs, reference.outputs)
+    return replace(record, solver_gap=gap, score_gaps=score_gaps, is_last=True)

@@ -5,7 +5,7 @@ Where a study has a confirmation its front is the one that is published.
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -114,14 +114,21 @@ def _confirmed(trial: TrialRecord, confirmations: Sequence[Confirmation]) -> Tri
     return replace(trial, status=ended.status, cause=ended.cause, reason=reason, epochs=(), epoch_times=())
 
 
+_SAME = ("epoch", "n_parameters", "is_last")  # of all of them
+
+
 def _mean(records: Sequence[EpochRecord]) -> EpochRecord:
     def mean(values: Sequence[float | None]) -> float | None:
         known = [value for value in values if value is not None]
         return float(_rounded(math.fsum(known) / len(values))) if len(known) == len(values) else None
 
-    plain = [f.name for f in fields(EpochRecord) if f.name not in ("epoch", "scores", "score_gaps")]
-    values: dict[str, Any] = {name: mean([getattr(record, name) for record in records]) for name in plain}
-    for name in ("scores", "score_gaps"):
+    values: dict[str, Any] = {}
+    for name in (f.name for f in fields(EpochRecord) if f.name not in _SAME):
         of_records = [getattr(record, name) for record in records]
-        values[name] = {score: mean([scores[score] for scores in of_records]) for score in of_records[0]}
+        is_named = isinstance(of_records[0], Mapping)
+        values[name] = (
+            {part: mean([parts[part] for parts in of_records]) for part in of_records[0]}
+            if is_named
+            else mean(of_records)
+        )
     return replace(records[0], **values)

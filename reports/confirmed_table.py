@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ndecore.metrics import METRICS, Metric
+from reports.choice import knee_trial
 from reports.confirmed import confirmed_seeds, confirmed_study, non_dominated_probabilities
-from reports.pareto import front, knee_trial
-from reports.records import StudyRecord, TrialStatus
+from reports.pareto import front
+from reports.records import StudyRecord, TrialRecord, TrialStatus
+from reports.standing import missed_bounds
 from reports.statistics import Interval, mean_interval
 
 PREDICT_S = METRICS["predict_s"]
@@ -24,7 +26,7 @@ class ConfirmedRow:
     probability: float  # of not being dominated, dimensionless; NaN with one seed
     is_on_front: bool
     is_knee: bool
-    reason: str  # why it is no candidate, where a seed diverged
+    reason: str  # why it is no candidate: a seed diverged, or the means miss a bound of the study
 
 
 def confirmed_metrics(study: StudyRecord) -> tuple[Metric, ...]:
@@ -61,7 +63,12 @@ def confirmed_rows(study: StudyRecord) -> tuple[ConfirmedRow, ...]:
                 probability=probabilities[trial.number],
                 is_on_front=trial in members,
                 is_knee=trial is knee,
-                reason=trial.reason if not is_whole else "",
+                reason=_misses(confirmed, trial) if is_whole else trial.reason,
             )
         )
     return tuple(rows)
+
+
+def _misses(confirmed: StudyRecord, trial: TrialRecord) -> str:
+    missed = missed_bounds(confirmed, trial)
+    return f"misses {', '.join(missed)}" if missed else ""

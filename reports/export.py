@@ -6,12 +6,13 @@ from math import isclose
 from typing import Any
 
 from ndecore.errors import InputError
-from ndecore.metrics import COSTS, METRICS, EpochRecord, Metric
+from ndecore.metrics import COSTS, EpochRecord, Metric
+from reports.choice import Rule, chosen_trial, comparison_sentence, rule_named
 from reports.confirmed import confirmed_seeds, confirmed_study, published_study
 from reports.deployments import cheapest_point, deployed_trial, points_of
 from reports.pareto import best as best_trial
-from reports.pareto import cheapest, knee_trial, non_empty_front
-from reports.records import Deployment, StudyRecord, TrialRecord, metric_named
+from reports.pareto import cheapest, non_empty_front
+from reports.records import Deployment, StudyRecord, Threshold, TrialRecord
 
 CHEAPEST = "cheapest"  # of the ways to solve a trained model that were swept
 _SCORE_SLACK = 0.01  # of its value: what rounding elsewhere may change
@@ -33,6 +34,7 @@ class ExportedConfig:
     tolerances: Mapping[str, float] = field(default_factory=dict)  # of `expected`, by how much it may be missed
     confirmed: Mapping[str, float] = field(default_factory=dict)  # means over new `seeds` on the test split
     deployment: Deployment | None = None  # how it is solved once it is trained, and was where `expected` was measured
+    comparison: str = ""  # one sentence: what it gains and loses against the study's baseline
 
 
 def choose(
@@ -40,7 +42,7 @@ def choose(
     *,
     top: str | None = None,
     best: str | None = None,
-    min_accuracy: float | None = None,
+    bound: Threshold | None = None,
     max_nfe: float | None = None,
     all: bool = False,
     deploy: str | None = None,
@@ -51,9 +53,9 @@ def choose(
 
     Args:
         study: with at least one member on its front.
-        top: "knee".
+        top: the name of a `reports.choice.Rule`.
         best: name of a metric: the member that is best in it.
-        min_accuracy: in [0, 1]: the member with the fewest held-out NFE among those with at least this accuracy.
+        bound: on a metric that is a score: the member with the fewest held-out NFE among those that keep it.
         max_nfe: the member with the best score among those with at most so many NFE; the score is the first
             objective that is one of the task's.
         all: every member, as the front is sorted.
@@ -63,29 +65,31 @@ def choose(
     Raises:
         InputError: more than one rule, an unknown one, an empty front, no member within the bound, or nothing swept.
     """
-    rules = {"top": top, "best": best, "min_accuracy": min_accuracy, "max_nfe": max_nfe, "all": all or None}
+    rules = {"top": top, "best": best, "bound": bound, "max_nfe": max_nfe, "all": all or None}
     given = [name for name, value in rules.items() if value is not None]
     if len(given) > 1:
         raise InputError(f"export: got {' and '.join(given)}; allowed is one of {', '.join(rules)}.")
-    if top not in (None, "knee"):
-        raise InputError(f"export: top: got {top!r}; allowed is 'knee'.")
-    published = published_study(study)
-    members, role = non_empty_front(published), "knee"
+    published, rule = published_study(study), rule_named(top or Rule.KNEE)
+    members, role = non_empty_front(published), rule.value
     if all:
         role = "front"
     elif best is not None:
-        members, role = (best_trial(published, metric_named(best)),), f"best {best}"
-    elif min_accuracy is not None:
-        members = (cheapest(members, METRICS["nfe"], {"accuracy": min_accuracy}),)
-        role = f"least nfe with accuracy >= {min_accuracy:g}"
+        members, role = (best_trial(published, study.metric(best)),), f"best {best}"
+    elif bound is not None:
+        members = (cheapest(members, study.metric("nfe"), {study.metric(bound.name): bound.bound}),)
+        role = f"least nfe with {bound}"
     elif max_nfe is not None:
         score = _score(study)
-        members, role = (cheapest(members, score, {"nfe": max_nfe}),), f"best {score.name} with nfe <= {max_nfe:g}"
+        members, role = (
+            (cheapest(members, score, {study.metric("nfe"): max_nfe}),),
+            f"best {score.name} with nfe <= {max_nfe:g}",
+        )
     else:
-        members = (knee_trial(published),)
+        members = (chosen_trial(published, rule),)
     role += " of the confirmed front" if published is not study else ""
     searched = {trial.number: trial for trial in study.trials}
-    return tuple(_exported(study, _deployed(study, searched[each.number], deploy), role) for each in members)
+    chosen = [(each, _deployed(study, searched[each.number], deploy)) for each in members]
+    return tuple(exported(study, trial, role, comparison_sentence(published, each)) for each, trial in chosen)
 
 
 def _score(study: StudyRecord) -> Metric:
@@ -118,7 +122,8 @@ def _is_number(text: str, point: Any) -> bool:
         return False
 
 
-def _exported(study: StudyRecord, trial: TrialRecord, role: str) -> ExportedConfig:
+def exported(study: StudyRecord, trial: TrialRecord, role: str, comparison: str) -> ExportedConfig:
+    """A trial's config, chosen as `role`, with what its last epoch measured."""
     last = trial.epochs[-1]
     gap = {} if last.solver_gap is None else {"solver_gap": last.solver_gap}
     return ExportedConfig(
@@ -133,6 +138,7 @@ def _exported(study: StudyRecord, trial: TrialRecord, role: str) -> ExportedConf
         tolerances=_tolerances(study, last),
         confirmed=_confirmed(study, trial.number),
         deployment=trial.deployment,
+        comparison=comparison,
     )
 
 

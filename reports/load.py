@@ -10,6 +10,7 @@ from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 
 from ndecore.errors import InputError
+from ndecore.metrics import Metric
 from reports.records import StudyRecord, TrialRecord
 from reports.vocabulary import Kind, Tag, study_from_tags, trial_from_run
 
@@ -39,8 +40,9 @@ def load_study(tracking: MlflowClient | str, name: str) -> StudyRecord:
         raise InputError(f"{client.tracking_uri}: cannot be asked for studies: {error}.") from error
     if not study_runs:
         raise InputError(f"experiment {name!r} at {client.tracking_uri} holds no study: no run is tagged as one.")
-    study = study_from_tags(study_runs[-1].data.tags, _trials(trial_runs))
-    return replace(study, tracking_uri=client.tracking_uri, experiment_id=experiment.experiment_id)
+    study = study_from_tags(study_runs[-1].data.tags)
+    trials = _trials(trial_runs, study.metrics)
+    return replace(study, trials=trials, tracking_uri=client.tracking_uri, experiment_id=experiment.experiment_id)
 
 
 def _experiment(client: MlflowClient, name: str) -> Experiment:
@@ -69,13 +71,13 @@ def _runs(client: MlflowClient, experiment: Experiment, kind: Kind) -> list[Run]
             return runs
 
 
-def _trials(runs: list[Run]) -> tuple[TrialRecord, ...]:
+def _trials(runs: list[Run], known: tuple[Metric, ...]) -> tuple[TrialRecord, ...]:
     """One trial per number: a writer that crashed may have made a run twice, and the one that got further counts."""
     further: dict[int, TrialRecord] = {}
     for run in runs:
-        trial = trial_from_run(run.data.tags, _restored(run.data.metrics))
-        known = further.get(trial.number)
-        if known is None or _epoch(trial) >= _epoch(known):
+        trial = trial_from_run(run.data.tags, _restored(run.data.metrics), known)
+        before = further.get(trial.number)
+        if before is None or _epoch(trial) >= _epoch(before):
             further[trial.number] = trial
     return tuple(further[number] for number in sorted(further))
 

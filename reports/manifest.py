@@ -12,6 +12,7 @@ from ndecore.errors import InputError
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
+_MAX_BYTES = 1 << 20
 
 
 def write_manifest(folder: Path) -> None:
@@ -20,6 +21,11 @@ def write_manifest(folder: Path) -> None:
     files = {name: _facts(folder / name) for name in names if name != MANIFEST}
     text = json.dumps({"format": _FORMAT, "files": files}, indent=2)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def manifest_digest(folder: Path) -> str:
+    """The SHA-256 of the list: told over another way than the folder, it stands for all that is in it."""
+    return str(_facts(folder / MANIFEST)["sha256"])
 
 
 def check_manifest(folder: Path) -> None:
@@ -56,11 +62,15 @@ def _facts(path: Path) -> dict[str, Any]:
 
 def _read(folder: Path) -> dict[str, dict[str, Any]]:
     path = folder / MANIFEST
+    if path.is_symlink() or not path.is_file():  # a pipe would be waited for
+        raise InputError(f"{path}: got no plain file; allowed is one that `nde-study export` wrote. {_REMEDY}")
+    if path.stat().st_size > _MAX_BYTES:
+        raise InputError(f"{path}: got {path.stat().st_size} bytes, allowed: at most {_MAX_BYTES}. {_REMEDY}")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}; allowed is a folder that was exported") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: no JSON: it was cut off or changed. {_REMEDY}") from error
     if not isinstance(data, dict) or data.get("format") != _FORMAT or not isinstance(data.get("files"), dict):
         raise InputError(f"{path}: got another format; allowed is {_FORMAT}, of this version of nde-study")

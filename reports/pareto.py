@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ndecore.errors import InputError
 from ndecore.metrics import Direction, Metric
-from reports.records import StudyRecord, TrialRecord, metric_named
+from reports.records import StudyRecord, TrialRecord
 
 Costs = NDArray[np.float64]  # points x objectives, each in its metric's unit, less is better
 
@@ -115,13 +115,18 @@ def _swept_area(points: Costs) -> float:
 
 
 def knee(costs: Costs) -> int:
-    """The index of the front member nearest the ideal point, objectives normalised over the front to [0, 1].
+    """The index of the front member nearest the ideal point; of equally near ones the first of `nearest_ideal`."""
+    return nearest_ideal(costs)[0]
+
+
+def nearest_ideal(costs: Costs) -> list[int]:
+    """The indices of the front members nearest the ideal point, objectives normalised over the front to [0, 1].
 
     argmin over the front of sum_j ((c_j - min c_j) / (max c_j - min c_j))^2
 
-    An objective in which the whole front is equal counts nothing. Of equally near members the one with the
-    least costs, first objective first, then the first in order: the choice does not depend on how the points
-    are sorted.
+    An objective in which the whole front is equal counts nothing. Equally near are always the two members of a front
+    in two objectives. They come with the least costs first, first objective first, then in order: the choice does not
+    depend on how the points are sorted.
 
     Args:
         costs: (n, m), any unit per column; dominated points and points that are not finite are passed over.
@@ -138,7 +143,22 @@ def knee(costs: Costs) -> int:
         raise InputError(f"knee: none of {len(costs)} points is finite in every objective.")
     distances = np.square(_normalised(costs[members])).sum(axis=1)
     nearest = members[np.isclose(distances, distances.min(), rtol=1e-12, atol=0.0)]
-    return int(nearest[np.lexsort(costs[nearest].T[::-1])[0]])
+    return [int(i) for i in nearest[np.lexsort(costs[nearest].T[::-1])]]
+
+
+def contributions(costs: Costs) -> NDArray[np.float64]:
+    """The hypervolume that would be lost without each point, objectives normalised to [0, 1]: dimensionless, (n,).
+
+    The reference point lies 10 % of the range beyond the worst, as in `dominated_share`.
+
+    Args:
+        costs: (n, m), finite, any unit per column.
+
+    Reference: N. Beume, B. Naujoks, M. Emmerich, "SMS-EMOA", European Journal of Operational Research 181(3), 2007.
+    """
+    points, corner = _normalised(costs), np.full(costs.shape[1], 1.0 + MARGIN)
+    whole = hypervolume(points, corner)
+    return np.array([whole - hypervolume(np.delete(points, i, axis=0), corner) for i in range(len(points))])
 
 
 def _normalised(points: Costs, boxed: Costs | None = None) -> Costs:
@@ -175,12 +195,6 @@ def non_empty_front(study: StudyRecord) -> tuple[TrialRecord, ...]:
             f"finite in {names} and within solver gap {study.max_solver_gap:g}."
         )
     return members
-
-
-def knee_trial(study: StudyRecord) -> TrialRecord:
-    """The knee of a study's front; raise InputError where the front is empty."""
-    members = non_empty_front(study)
-    return members[knee(cost_matrix(members, study.objectives))]
 
 
 def study_hypervolume(study: StudyRecord, box_of: StudyRecord | None = None) -> float:
@@ -225,13 +239,13 @@ def best(study: StudyRecord, metric: Metric) -> TrialRecord:
     return _least(non_empty_front(study), metric)
 
 
-def cheapest(trials: Sequence[TrialRecord], metric: Metric, bounds: Mapping[str, float]) -> TrialRecord:
+def cheapest(trials: Sequence[TrialRecord], metric: Metric, bounds: Mapping[Metric, float]) -> TrialRecord:
     """The epsilon-constraint choice: the trial that is best in one metric among those within every bound.
 
     Args:
         trials: to choose from: a front, so that the choice is Pareto-optimal.
         metric: what should be cheap.
-        bounds: metric name -> worst value allowed, in the metric's unit: at least, if more is better, else at
+        bounds: metric -> worst value allowed, in the metric's unit: at least, if more is better, else at
         most.
 
     Raises:
@@ -242,11 +256,10 @@ def cheapest(trials: Sequence[TrialRecord], metric: Metric, bounds: Mapping[str,
     integrated system identification and system optimization", IEEE Transactions on Systems, Man, and
     Cybernetics 1(3), 1971.
     """
-    limits = {metric_named(name): bound for name, bound in bounds.items()}
-    allowed = [trial for trial in trials if all(_within(trial, *limit) for limit in limits.items())]
+    allowed = [trial for trial in trials if all(_within(trial, *limit) for limit in bounds.items())]
     if trials and not allowed:
-        wanted = " and ".join(f"{m.name} {_sense(m)} {bound:g}" for m, bound in limits.items())
-        found = ", ".join(_best_value(trials, m) for m in limits)
+        wanted = " and ".join(f"{m.name} {_sense(m)} {bound:g}" for m, bound in bounds.items())
+        found = ", ".join(_best_value(trials, m) for m in bounds)
         raise InputError(f"no trial has {wanted}; the best available is {found}.")
     return _least(allowed, metric)
 

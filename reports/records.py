@@ -17,6 +17,7 @@ class TrialStatus(Enum):
     COMPLETE = "complete"  # trained to its last epoch
     DIVERGED = "diverged"  # the config ended it: numbers, memory or time ran away; see its Cause
     FAILED = "failed"  # the program ended it: an exception, a lost worker
+    STOPPED = "stopped"  # a rule ended it: what it had measured promised too little; see its StoppedBy
     INTERRUPTED = "interrupted"  # the person ended it
 
 
@@ -31,6 +32,35 @@ class Cause(StrEnum):
     TIMEOUT = "timeout"
     ERROR = "error"  # an exception: a mistake in a program
     LOST = "lost"  # its worker died, again and again
+
+
+class StopRule(StrEnum):
+    """What ended a study before all its trials were run."""
+
+    HOURS = "hours"
+    DEVICE_HOURS = "device_hours"
+    FLAT_TRIALS = "flat_trials"
+    SAME_ERROR = "same_error"
+
+
+_STOP_SENTENCES = {
+    StopRule.HOURS: "it has run for {limit:g} hours",
+    StopRule.DEVICE_HOURS: "its trials have taken {limit:g} device-hours",
+    StopRule.FLAT_TRIALS: "the hypervolume has been flat for {limit:g} trials",
+    StopRule.SAME_ERROR: "{error} ({limit:g} trials failed in a row)",
+}
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why a study ended before all its trials were run; as a text, a sentence."""
+
+    rule: StopRule
+    limit: float  # that was reached: hours, device-hours or trials
+    error: str = ""  # with which the last trials failed
+
+    def __str__(self) -> str:
+        return _STOP_SENTENCES[self.rule].format(limit=self.limit, error=self.error)
 
 
 @dataclass(frozen=True)
@@ -64,6 +94,20 @@ class Deployment:
 
 
 @dataclass(frozen=True)
+class StoppedBy:
+    """The rule that stopped a trial before its end, and by which figures; as a text, a sentence."""
+
+    rule: str  # a name in RULES, or a file's
+    epoch: int  # after which it stopped the trial
+    figure: str  # of what the values are
+    value: float
+    bound: float  # below which a trial is stopped
+
+    def __str__(self) -> str:
+        return f"{self.rule} after epoch {self.epoch}: {self.figure} {self.value:.3g}, needed {self.bound:.3g}"
+
+
+@dataclass(frozen=True)
 class TrialRecord:
     """One trial: its complete flat config, how it ended and why, and what each epoch measured."""
 
@@ -79,6 +123,7 @@ class TrialRecord:
     node: str = ""  # the machine that it ran on last
     packed: bool = False  # whether it shared its device with another trial
     deployment: Deployment | None = None  # with which its last epoch was measured; its own settings if None
+    stopped_by: StoppedBy | None = None  # where the status is STOPPED
     calibration_s: float | None = field(default=None, compare=False)  # s, of a small fixed solve in its worker
     began_s: float = field(default=0.0, compare=False)  # s since 1970
     ended_s: float = field(default=0.0, compare=False)  # s since 1970
@@ -89,7 +134,7 @@ class TrialRecord:
         """How much of its training the trial has had: "full", "12 of 30 epochs"."""
         if self.status is TrialStatus.COMPLETE:
             return "full"
-        return f"{len(self.epochs)} of {self.config.get('epochs', '?')} epochs"
+        return f"{len(self.epochs)} of {self.config.get('stop_after') or self.config.get('epochs', '?')} epochs"
 
     def values(self, objectives: tuple[Metric, ...]) -> tuple[float, ...] | None:
         """The last epoch's value of each objective, in its unit; None unless complete and all finite."""
@@ -144,11 +189,6 @@ class SweptPoint:
     reason: str = ""  # one sentence where the solve ended early
 
 
-def swept_point(data: Mapping[str, Any]) -> SweptPoint:
-    """The inverse of `asdict`."""
-    return SweptPoint(**dict(data) | {"deployment": Deployment(**data["deployment"])})
-
-
 @dataclass(frozen=True)
 class StudyRecord:
     """A study as its reports see it."""
@@ -164,10 +204,23 @@ class StudyRecord:
     versions: Mapping[str, str] | None = None  # package -> version that ran the trials
     thresholds: tuple[Threshold, ...] = ()
     study_id: str = ""
-    stopped: str = ""  # why it ended before all its trials were run; empty if it did not
+    stopped: Stop | None = None  # why it ended before all its trials were run, if it did
     confirming: tuple[int, ...] = ()  # the trials whose confirmation was asked for last, the baseline included
     confirmations: tuple[Confirmation, ...] = ()  # one per trial and seed, as they ended
     swept: tuple[SweptPoint, ...] = ()  # one per trial, solver and tolerance
+    metrics: tuple[Metric, ...] = ()  # all that its trials measure, as its task declared them when it was created
+    repairs: tuple[str, ...] = ()  # what had to be made anew, or was given up; a sentence each
+
+    @property
+    def by_name(self) -> Mapping[str, Metric]:
+        """All that its trials measure, without asking the task: its package may not be here."""
+        return {each.name: each for each in (*(self.metrics or METRICS.values()), *self.objectives)}
+
+    def metric(self, name: str) -> Metric:
+        """The metric of that name; raise `InputError` if the study does not measure it."""
+        if name not in self.by_name:
+            raise InputError(f"metric: got {name!r}, allowed: {', '.join(self.by_name)}")
+        return self.by_name[name]
 
 
 def best_epoch(trial: TrialRecord, objective: Metric) -> EpochRecord | None:
@@ -176,10 +229,3 @@ def best_epoch(trial: TrialRecord, objective: Metric) -> EpochRecord | None:
     costs = [sign * epoch.objectives().get(objective.name, math.nan) for epoch in trial.epochs]
     finite = [cost for cost in costs if math.isfinite(cost)]
     return trial.epochs[costs.index(min(finite))] if finite else None
-
-
-def metric_named(name: str) -> Metric:
-    """The metric of that name; raise InputError where there is none."""
-    if name not in METRICS:
-        raise InputError(f"metric: got {name!r}; allowed are {', '.join(METRICS)}.")
-    return METRICS[name]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ndecore.metrics import METRICS
+from reports.choice import BASELINE, baseline_trial, comparison_sentence, knee_trial
 from reports.confirmed import confirmed_study, front_sentence, published_study
 from reports.figures.confirmed import confirmed_figure, sweep_figure
 from reports.figures.curves import growth_figure, learning_figure
@@ -14,13 +14,13 @@ from reports.figures.space import space_figure
 from reports.figures.style import Figure
 from reports.figures.timeline import timeline_figure
 from reports.importance import LEAST_TRIALS, Importance, importances
-from reports.pareto import front, knee_trial
+from reports.pareto import front
 from reports.records import StudyRecord
 from reports.report_confirmed import confirmed_report_table, swept_table
 from reports.report_tables import apart_table, importance_table, machines_table, solver_table
 from reports.solver_profile import SolverProfile
 from reports.table_formats import Table
-from reports.tables import BASELINE, baseline_sentence, baseline_trial, counts_sentence, front_table
+from reports.tables import baseline_sentence, counts_sentence, front_table
 from reports.wording import on_test, title, value_text
 
 
@@ -78,11 +78,11 @@ def headline(study: StudyRecord) -> tuple[tuple[str, str, str], ...]:
     before = baseline.epochs[-1].objectives() if baseline else {}
     names = dict.fromkeys([*(metric.name for metric in study.objectives), "predict_s"])
     found = []
-    for metric in map(METRICS.__getitem__, names):
+    for metric in map(study.metric, names):
         value, other = measured[metric.name], before.get(metric.name, 0.0)
         unit = " s" if metric.unit.startswith("s") and metric.name.endswith("_s") else ""
         against = f"{BASELINE}: {value_text(metric, other)}{unit}" if before else ""
-        if other > 0.0 and metric.name != "accuracy":
+        if other > 0.0 and not metric.is_share:
             against += f" (x {value / other:.2f})"
         what = on_test(title(metric)) if is_confirmed else title(metric)
         found.append((what, f"{value_text(metric, value)}{unit}", against))
@@ -110,6 +110,12 @@ def _sweep(study: StudyRecord) -> tuple[Section, ...]:
     )
     aside = "Tight is on the right, loose on the left; a hollow point is beyond the solver gap: another model."
     return (Section("swept", "Tolerances", text, lambda: sweep_figure(study), 440, (swept_table(study),), aside),)
+
+
+def recommendation(study: StudyRecord) -> str:
+    """What the recommended config gains and loses; empty without a front or a baseline."""
+    published = published_study(study)
+    return comparison_sentence(published, knee_trial(published)) if front(published) else ""
 
 
 def _front(study: StudyRecord) -> Section:

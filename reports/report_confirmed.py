@@ -3,13 +3,13 @@
 import math
 from collections.abc import Callable
 
-from ndecore.metrics import METRICS, Metric
+from ndecore.metrics import Metric
+from reports.choice import BASELINE, RATIOS, by_seed
 from reports.confirmed import confirmed_seeds
 from reports.confirmed_table import ConfirmedRow, confirmed_metrics, confirmed_rows
 from reports.records import StudyRecord
 from reports.statistics import Interval, ratio_interval
 from reports.table_formats import Cell, Table
-from reports.tables import BASELINE, RATIOS
 from reports.wording import gap_text, on_test, short_title, title, value_text
 
 
@@ -39,13 +39,21 @@ def confirmed_report_table(study: StudyRecord) -> Table:
 def swept_table(study: StudyRecord) -> Table:
     """Every swept point: what the trained weights give when they are solved in another way."""
     scores = tuple(dict.fromkeys(name for point in study.swept for name in point.scores))
-    heads = ("trial", "solver", "rtol", *(title(METRICS[name]) for name in scores), "NFE", "solver gap", "feasible")
+    heads = (
+        "trial",
+        "solver",
+        "rtol",
+        *(title(study.metric(name)) for name in scores),
+        "NFE",
+        "solver gap",
+        "feasible",
+    )
     rows = tuple(
         (
             Cell(point.trial, str(point.trial)),
             Cell(point.deployment.solver, point.deployment.solver),
             Cell(point.deployment.rtol, f"{point.deployment.rtol:.1e}"),
-            *(_score(point.scores.get(name), METRICS[name]) for name in scores),
+            *(_score(point.scores.get(name), study.metric(name)) for name in scores),
             Cell(point.nfe, "" if math.isnan(point.nfe) else f"{point.nfe:g}"),
             Cell(point.solver_gap, "" if math.isnan(point.solver_gap) else gap_text(point.solver_gap)),
             _yes(point.solver_gap <= study.max_solver_gap, point.reason),
@@ -75,8 +83,8 @@ def _ratio(study: StudyRecord, row: ConfirmedRow, baseline: ConfirmedRow, metric
 
 
 def _by_seed(study: StudyRecord, number: int, metric: Metric) -> list[float]:
-    own = {each.seed: each.test for each in study.confirmations if each.trial == number and each.test}
-    return [own[seed].objectives()[metric.name] for seed in confirmed_seeds(study)]
+    own = by_seed(study, number, metric)
+    return [own[seed] for seed in confirmed_seeds(study)]
 
 
 def _spread(interval: Interval, text: Callable[[float], str]) -> str:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from reports.figures.embedding import as_json, drawing_script
 from reports.figures.front import front_figure
 from reports.figures.style import Figure
-from reports.report import StudyReport, headline, sections
+from reports.report import StudyReport, headline, recommendation, sections
 from reports.report_tables import trials_table
 from reports.table_formats import to_csv, to_latex, to_markdown
 from reports.tables import study_summary
@@ -86,7 +86,8 @@ def figure_page(figure: Figure, heading: str) -> str:
 
 def _context(report: StudyReport) -> dict[str, Any]:
     study = report.study
-    return {"study": study, "headline": headline(study), "versions": dict(study.versions or {})}
+    told = {"headline": headline(study), "recommendation": recommendation(study)}
+    return {"study": study, "versions": dict(study.versions or {})} | told
 
 
 def _embedded(figure: Figure) -> Markup:

@@ -3,15 +3,14 @@
 from collections import defaultdict
 from statistics import median
 
-from ndecore.metrics import METRICS
 from reports.importance import Importance
 from reports.records import StudyRecord, TrialRecord
 from reports.solver_profile import SolverProfile
-from reports.standing import Standing, standings
+from reports.standing import Standing, missed_bounds, standings
 from reports.table_formats import Cell, Table
 from reports.wording import gap_text, title, value_text
 
-_APART = (Standing.INFEASIBLE, Standing.PARTIAL, Standing.FAILED)
+_APART = (Standing.INFEASIBLE, Standing.PARTIAL, Standing.STOPPED, Standing.FAILED)
 _LEAST_SHARE = 0.005  # of an importance that is worth a row
 _SECONDS_PER_MINUTE = 60.0
 
@@ -40,7 +39,7 @@ def apart_table(study: StudyRecord) -> Table:
 def trials_table(study: StudyRecord) -> Table:
     """Every trial with its standing, what it measured at its last epoch and its config: for other programs."""
     keys = tuple(dict.fromkeys(key for trial in study.trials for key in trial.config))
-    names = tuple(METRICS)
+    names = tuple(study.by_name)
     places = standings(study)
     rows = []
     for trial in study.trials:
@@ -136,8 +135,5 @@ def _gap(trial: TrialRecord) -> list[Cell]:
 def _why(trial: TrialRecord, study: StudyRecord) -> str:
     if trial.reason or not trial.epochs or trial.epochs[-1].solver_gap is None:
         return trial.reason or "still running"
-    last = trial.epochs[-1]
-    missed = [str(each) for each in study.thresholds if not each.excess(last.objectives()) <= 0.0]
-    if not (last.solver_gap or 0.0) <= study.max_solver_gap:
-        missed.insert(0, f"solver gap <= {study.max_solver_gap:g}")
+    missed = missed_bounds(study, trial)
     return f"misses {', '.join(missed)}" if missed else "not finite"

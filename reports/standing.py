@@ -8,7 +8,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.pareto import cost_matrix, dominated_share, feasible_trials, front, knee_trial, non_dominated
+from reports.choice import baseline_trial, knee_trial
+from reports.pareto import MARGIN, cost_matrix, dominated_share, feasible_trials, front, hypervolume, non_dominated
 from reports.records import StudyRecord, TrialRecord, TrialStatus
 
 _OPEN = (TrialStatus.RUNNING, TrialStatus.INTERRUPTED)
@@ -23,6 +24,7 @@ class Standing(StrEnum):
     DOMINATED = "dominated"
     INFEASIBLE = "infeasible"  # complete, but beyond the solver gap or a threshold
     PARTIAL = "partial"  # not trained to its end, by interruption or because it still runs
+    STOPPED = "stopped"  # by a rule, before its end
     FAILED = "failed"  # diverged or failed, or what it measured is not finite
 
 
@@ -42,9 +44,19 @@ def standings(study: StudyRecord) -> dict[int, Standing]:
             return Standing.DOMINATED
         if trial.status in _OPEN:
             return Standing.PARTIAL
+        if trial.status is TrialStatus.STOPPED:
+            return Standing.STOPPED
         return Standing.INFEASIBLE if trial.values(study.objectives) is not None else Standing.FAILED
 
     return {trial.number: standing(trial) for trial in study.trials}
+
+
+def missed_bounds(study: StudyRecord, trial: TrialRecord) -> tuple[str, ...]:
+    """The bounds of the study that a complete trial misses: "solver gap <= 0.01", "accuracy >= 0.9"."""
+    last = trial.epochs[-1]
+    is_far = last.solver_gap is None or not last.solver_gap <= study.max_solver_gap
+    missed = (str(each) for each in study.thresholds if not each.excess(last.objectives()) <= 0.0)
+    return (*[f"solver gap <= {study.max_solver_gap:g}"] * is_far, *missed)
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,26 @@ def course(study: StudyRecord, after: int = 0) -> tuple[Moment, ...]:
         }
         found.append(Moment(n, ended[n - 1].ended_s, values))
     return tuple(found)
+
+
+def relative_hypervolume(study: StudyRecord) -> float | None:
+    """The hypervolume of the front over that of the baseline alone, in a box that does not move as trials arrive.
+
+    HV(front, r) / HV({baseline}, r), where r is the worst value of each objective among the start configs, and 10 % of
+    its size beyond. A value of 2 says that the front dominates twice what the baseline dominates. It never falls.
+
+    Returns:
+        Dimensionless; None without a baseline, or until the start configs, those labelled, have all ended.
+    """
+    baseline, first = baseline_trial(study), [t for t in study.trials if t.label]
+    is_open = any(t.status is TrialStatus.RUNNING for t in first) or len(first) == len(study.trials) < study.n_trials
+    if baseline is None or is_open:
+        return None
+    costs = cost_matrix(first, study.objectives)
+    worst = costs[np.isfinite(costs).all(axis=1)].max(axis=0)
+    reference = worst + MARGIN * np.abs(worst)
+    alone = hypervolume(cost_matrix((baseline,), study.objectives), reference)
+    return hypervolume(cost_matrix(front(study), study.objectives), reference) / alone if alone > 0.0 else None
 
 
 def growth(study: StudyRecord) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit  # scipy.stats takes a second to import
 
 from ndecore.errors import InputError
 
@@ -50,7 +50,7 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval
     mean, n = float(sample.mean()), sample.size
     if n == 1:
         return Interval(mean, math.nan, math.nan, 1, confidence)
-    quantile = float(stats.t.ppf((1.0 + confidence) / 2.0, df=n - 1))
+    quantile = float(stdtrit(n - 1, (1.0 + confidence) / 2.0))
     half = quantile * float(sample.std(ddof=1)) / math.sqrt(n)
     return Interval(mean, mean - half, mean + half, n, confidence)
 

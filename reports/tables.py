@@ -5,14 +5,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ndecore.metrics import METRICS, Metric
-from reports.pareto import feasible_trials, front, knee_trial, study_hypervolume
+from ndecore.metrics import Metric
+from reports.choice import BASELINE, RATIOS, baseline_trial, comparison_sentence, front_members, knee_trial
+from reports.pareto import feasible_trials, front, study_hypervolume
 from reports.records import StudyRecord, TrialRecord
 from reports.table_formats import Cell, Table
 from reports.wording import gap_text, title, title_with_unit, value_text
-
-BASELINE = "vanilla"  # the label of the trial that ratios refer to
-RATIOS = tuple(METRICS[name] for name in ("nfe", "train_s", "predict_s"))
 
 
 @dataclass(frozen=True)
@@ -47,11 +45,6 @@ def distinct_keys(study: StudyRecord) -> tuple[str, ...]:
     for key in searched_keys(study):
         columns.setdefault(tuple(repr(trial.config.get(key)) for trial in study.trials), key)
     return tuple(columns.values())
-
-
-def baseline_trial(study: StudyRecord) -> TrialRecord | None:
-    """The first trial labelled `BASELINE` that trained to its end; None where there is none."""
-    return next((t for t in study.trials if t.label == BASELINE and t.values(study.objectives)), None)
 
 
 def front_rows(study: StudyRecord) -> tuple[FrontRow, ...]:
@@ -116,6 +109,8 @@ def study_summary(study: StudyRecord) -> dict[str, Any]:
         "feasible": len(feasible_trials(study)),
         "hypervolume": study_hypervolume(study),
         "knee": next((row.trial for row in rows if row.is_knee), None),
+        "choices": {rule.value: trial.number for rule, trial in front_members(study).items()},
+        "comparison": comparison_sentence(study, knee_trial(study)) if rows else "",
         "front": [asdict(row) | {"config": configs[row.trial]} for row in rows],
         "versions": dict(study.versions or {}),
     }

@@ -1,21 +1,12 @@
 """How metrics and their values are written, in figures and tables alike."""
 
-from ndecore.metrics import Metric
-
-_TITLES = {
-    "accuracy": "validation accuracy",
-    "loss": "validation loss",
-    "mse": "validation error",
-    "nfe": "NFE",
-    "train_s": "training time",
-    "predict_s": "prediction time",
-    "train_work": "training work",
-}
+from ndecore.metrics import COSTS, Metric
 
 
 def title(metric: Metric) -> str:
-    """The metric in words; its name where nobody wrote any."""
-    return _TITLES.get(metric.name, metric.name)
+    """The metric in words: a cost as it is, a score as one of the validation split."""
+    words = metric.title or metric.name
+    return words if metric.name in COSTS else f"validation {words}"
 
 
 def on_test(words: str) -> str:
@@ -34,10 +25,20 @@ def short_title(metric: Metric) -> str:
 
 
 def value_text(metric: Metric, value: float) -> str:
-    """A value without its unit, accuracy excepted, which is a percentage; four digits tell trials apart."""
-    return f"{100.0 * value:.2f} %" if metric.name == "accuracy" else f"{value:.4g}"
+    """A value without its unit, a share in per cent; four digits tell trials apart."""
+    return f"{100.0 * value:.2f} %" if metric.is_share else f"{value:.4g}"
+
+
+def difference_text(metric: Metric, difference: float) -> str:
+    """A signed difference of two values; of shares in percentage points."""
+    return f"{100.0 * difference:+.2f} points" if metric.is_share else f"{difference:+.3g}"
 
 
 def gap_text(solver_gap: float | None) -> str:
     """A solver gap, dimensionless; two digits say whether to trust an output."""
     return "not measured" if solver_gap is None else f"{solver_gap:.2g}"
+
+
+def printable(text: str) -> str:
+    """A text that somebody else has written, without what a terminal would obey: escapes are shown, not sent."""
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)

@@ -51,11 +51,18 @@ class Document:
         path: the file, as the user named it.
         data: mappings with text keys, lists, texts, numbers, booleans and None.
         lines: the line, from 1, of each place.
+        is_stored: whether a study keeps it, with the files of members that it names.
     """
 
     path: str
     data: Any
     lines: Mapping[Place, int]
+    is_stored: bool = False
+
+    @property
+    def folder(self) -> Path | None:
+        """From where files that it names are looked for; None: they stay as they are named, as in a stored one."""
+        return None if self.is_stored else Path(self.path).parent
 
     @property
     def root(self) -> "Node":
@@ -107,6 +114,8 @@ def dotted(place: Place) -> str:
 
 def load_document(path: Path | str) -> Document:
     """Read a YAML file; raise SpecError if it cannot be read, is not YAML, or has a key twice."""
+    if Path(path).is_fifo():  # which would be waited for
+        raise SpecError([Problem(str(path), None, "", "a pipe", "a YAML file that can be read")])
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ndecore.errors import InputError
 from search_spaces.conditions import MAX_OUTLINES, CyclicConditions, conflicts, count_bound, never_active, ordered
 from search_spaces.document import Node
 from search_spaces.domains import Domain, Value, same, text
-from search_spaces.parameters import PARAMETERS, find_parameter, unknown_key
+from search_spaces.parameters import OWN, Vocabulary, located_data, located_key, unknown_key
 from search_spaces.parse_domain import domain_data, read_domain
 from search_spaces.problems import Problem, did_you_mean
 from search_spaces.space import Condition, Dimension, Space
@@ -23,13 +24,18 @@ class _Variant:
     is_alone: bool
 
 
-def read_space(node: Node, problems: list[Problem]) -> Space | None:
+def read_space(node: Node, problems: list[Problem], vocabulary: Vocabulary = OWN) -> Space | None:
     """Return the space that the mapping at `node` describes; None, and more problems, if it describes none."""
     if not isinstance(node.value, dict):
         problems.append(node.problem("a mapping of parameters to domains"))
         return None
     known = len(problems)
-    variants = [variant for child in node.children() for variant in _read_key(child, problems)]
+    try:
+        vocabulary = vocabulary.knowing(located_data(node.value, node.document))
+        variants = [variant for child in node.children() for variant in _read_key(child, problems, vocabulary)]
+    except InputError as error:  # of a member's own file or package
+        problems.append(node.problem("members that load", "one that does not", str(error)))
+        return None
     dimensions = [_dimension(variant, variants, problems) for variant in variants]
     complete = tuple(dimension for dimension in dimensions if dimension is not None)
     if len(problems) > known:
@@ -55,17 +61,18 @@ def space_data(space: Space) -> dict[str, Any]:
     return {key: variants[0] if len(variants) == 1 else variants for key, variants in data.items()}
 
 
-def _read_key(node: Node, problems: list[Problem]) -> list[_Variant]:
-    parameter = find_parameter(node.name)
+def _read_key(node: Node, problems: list[Problem], vocabulary: Vocabulary) -> list[_Variant]:
+    key = located_key(node)
+    parameter = vocabulary.find(key)
     if parameter is None:
-        problems.append(unknown_key(node, list(PARAMETERS)))
+        problems.append(unknown_key(node, list(vocabulary.parameters)))
         return []
     if not isinstance(node.value, list):
-        return [_Variant(node.name, node, read_domain(node, parameter, problems), True)]
+        return [_Variant(key, node, read_domain(node, parameter, problems), True)]
     if not node.value:
         problems.append(node.problem("a value, a domain, or a list of domains with conditions"))
     alone = len(node.value) == 1
-    return [_Variant(node.name, child, read_domain(child, parameter, problems), alone) for child in node.children()]
+    return [_Variant(key, child, read_domain(child, parameter, problems), alone) for child in node.children()]
 
 
 def _dimension(variant: _Variant, variants: Sequence[_Variant], problems: list[Problem]) -> Dimension | None:
@@ -108,7 +115,8 @@ def _read_allowed(node: Node, options: Sequence[Value], problems: list[Problem])
     allowed: list[Value] = []
     for item in items:
         # The parent's own value, not the one written here: 1 where the parent has 1.0.
-        found = [option for option in options if same(option, item.value)]
+        wanted = located_data(item.value, item.document)
+        found = [option for option in options if same(option, wanted)]
         if found:
             allowed.append(found[0])
         else:

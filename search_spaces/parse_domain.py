@@ -22,7 +22,7 @@ def read_domain(node: Node, parameter: Parameter, problems: list[Problem]) -> Do
     if not isinstance(node.value, dict):
         value = read_parameter(node, parameter, problems)
         return None if value is None else Fixed(value)
-    kinds = [kind for kind, (type_, _) in _RANGES.items() if type_ is parameter.type] + [*_LISTED]
+    kinds = [kind for kind, (type_, _) in _RANGES.items() if type_ in {key.type for key in parameter.keys}] + [*_LISTED]
     got = [key for key in node.value if key != "when"]
     unknown = [key for key in got if key not in kinds]
     for key in unknown:
@@ -77,9 +77,9 @@ def _read_range(node: Node, parameter: Parameter, problems: list[Problem]) -> Fl
     # Before the parameter's own check, whose "a number >= 0" would hide that a logarithm needs more.
     check_bounds(bounds[0], bounds[1], log)
     low, high = (read_parameter(bound, parameter, problems) for bound in node.children())
-    if isinstance(low, int) and isinstance(high, int):
-        return Int(low, high, log)
-    return Float(low, high, log) if isinstance(low, float) and isinstance(high, float) else None
+    if not (isinstance(low, int | float) and isinstance(high, int | float)):
+        return None
+    return Int(int(low), int(high), log) if kind is int else Float(float(low), float(high), log)
 
 
 def _is_number(value: Value, kind: type) -> bool:

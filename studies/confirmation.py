@@ -10,15 +10,14 @@ import torch
 from ndecore.evaluation import measure
 from ndecore.metrics import EpochRecord
 from ndecore.training import TrainPlan, TrainState, train
+from reports.choice import baseline_trial
 from reports.pareto import non_empty_front
 from reports.records import Confirmation, StudyRecord, TrialRecord, TrialStatus
-from reports.tables import baseline_trial
 from studies.build import build, deployed
 from studies.calibration import calibrate
 from studies.deadline import deadline
 from studies.divergence import DIVERGING, divergence
 from studies.ledger import Ledger
-from studies.spec import StudySpec
 
 _REPEATS = 9  # predictions, of which the median is the time of one
 
@@ -48,7 +47,12 @@ def trials_that_matter(study: StudyRecord) -> tuple[TrialRecord, ...]:
 
 def new_seeds(study: StudyRecord, n: int) -> tuple[int, ...]:
     """The first n seeds from 1 that no trial of the search was trained with: the same at every call."""
-    searched = {trial.config["seed"] for trial in study.trials}
+    searched = {
+        seed + i
+        for trial in study.trials
+        for seed in [trial.config["seed"]]
+        for i in range(trial.config.get("n_seeds", 1))
+    }
     return tuple(islice((seed for seed in count(1) if seed not in searched), n))
 
 
@@ -77,16 +81,16 @@ def confirm(ledger: Ledger, n_seeds: int, on_change: Callable[[Standing], None])
     ledger.confirming([trial.number for trial in trials])
     for n_done, (trial, seed) in enumerate(left, start=len(asked) - len(left)):
         standing = Standing(trial, seed, 0, n_done, len(asked))
-        found = _trained_again(ledger.spec, standing, on_change)
+        found = _trained_again(ledger, standing, on_change)
         ledger.confirmed(found)
         on_change(replace(standing, n_done=n_done + 1, found=found))
     return ledger.record()
 
 
-def _trained_again(spec: StudySpec, standing: Standing, on_change: Callable[[Standing], None]) -> Confirmation:
-    trial, seed = standing.trial, standing.seed
+def _trained_again(ledger: Ledger, standing: Standing, on_change: Callable[[Standing], None]) -> Confirmation:
+    spec, trial, seed = ledger.spec, standing.trial, standing.seed
     device = "cuda" if spec.resources.gpu and torch.cuda.is_available() else "cpu"
-    plan = build(spec.task, {**trial.config, "seed": seed}, device)
+    plan = build(spec.task, {**trial.config, "seed": seed, "n_seeds": 1}, device, folder=ledger.folder)
     calibration_s = calibrate(plan.threads, device)
     try:
         with deadline(spec.timeout_s):
@@ -105,6 +109,6 @@ def _trained_again(spec: StudySpec, standing: Standing, on_change: Callable[[Sta
 def _on_test(plan: TrainPlan, state: TrainState, trial: TrialRecord, record: EpochRecord) -> EpochRecord:
     """The last epoch with its held-out values measured on the test split, solved as the trial is deployed."""
     settings = deployed(plan.settings, trial.deployment) if trial.deployment else plan.settings
-    split = plan.task.splits().test.to(plan.device)
+    data = plan.task.source(plan.task.splits().test, plan.device)
     size = plan.hyperparameters.eval_batch_size
-    return replace(record, **vars(measure(plan.task, state.model, split, settings, size, repeats=_REPEATS)))
+    return replace(record, **vars(measure(plan.task, state.model, data, settings, size, repeats=_REPEATS)))

@@ -9,11 +9,11 @@ WORST = 1e6  # for what is not finite, and for each objective of a trial that di
 
 
 def constraints_of(trial: TrialRecord, status: TrialStatus, spec: StudySpec) -> dict[str, float]:
-    """Each bound of the study by name: dimensionless, positive where it is missed; nothing for a trial that failed.
+    """Each bound by name: dimensionless, positive where it is missed; none of a trial that failed or was stopped.
 
     A trial that diverged has measured nothing: it violates `diverged`, and no bound is held against it.
     """
-    if status is TrialStatus.FAILED:
+    if status in (TrialStatus.FAILED, TrialStatus.STOPPED):
         return {}
     last = trial.epochs[-1] if status is TrialStatus.COMPLETE and trial.epochs else None
     measured = last.objectives() if last else {}

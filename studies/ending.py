@@ -2,11 +2,13 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from ray import tune
+
+from studies.messages import MESSAGE, Message
 
 
 class Ending:
@@ -27,14 +29,20 @@ class Interrupted(BaseException):
 
 
 class Interruption(tune.Stopper):
-    """Ends the study once that was asked for."""
+    """Ends a trial when its message says so, and the study once that was asked for.
 
-    def __init__(self, ending: Ending) -> None:
-        self._ending = ending
+    Args:
+        ending: of the study.
+        ends: whether the trial of a message ends with it. Tune asks its stopper of every result, the last of a trial
+            included, before all else; its schedulers it does not ask of the last.
+    """
+
+    def __init__(self, ending: Ending, ends: Callable[[Message], bool]) -> None:
+        self._ending, self._ends = ending, ends
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """A single trial is never ended."""
-        return False
+        """Whether the trial ends with this result."""
+        return self._ends(result[MESSAGE])
 
     def stop_all(self) -> bool:
         """Tune calls this several times a second, between two events."""

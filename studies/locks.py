@@ -1,12 +1,20 @@
-"""One driver per study: a lock that the system itself releases when its holder dies, however it dies."""
+"""One driver per study: a lock that the system itself releases when its holder dies, however it dies.
+
+The log of the study is what is locked. A file beside it, which anybody may delete, only says who holds it.
+"""
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ndecore.errors import NDEError
+
+HOLDER = "lock"  # beside the log
+_PATIENCE_S = 0.2  # a look at whether a study is running takes the lock for an instant
+_PAUSE_S = 0.02
 
 
 class StudyBusy(NDEError):
@@ -14,32 +22,61 @@ class StudyBusy(NDEError):
 
 
 @contextmanager
-def locked(path: Path, study: str) -> Iterator[None]:
-    """Hold the lock of a study.
+def locked(log: Path, study: str) -> Iterator[int]:
+    """Hold a study by its log, opened for appending; yields the descriptor.
 
     Raises:
         StudyBusy: another process has it; the message names the holder.
+        OSError: the log cannot be written.
     """
-    with path.open("a+", encoding="utf-8") as lock:
+    file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    try:
+        _lock(file, log.with_name(HOLDER), study)
+        log.with_name(HOLDER).write_text(f"process {os.getpid()} on {os.uname().nodename}", encoding="utf-8")
+        yield file
+    finally:
+        os.close(file)
+
+
+def _lock(file: int, holder: Path, study: str) -> None:
+    until = time.monotonic() + _PATIENCE_S
+    while True:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
         except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip() or "an unknown process"
-            raise StudyBusy(f"study {study!r} is being run by {holder}; wait for it or stop it") from None
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {os.uname().nodename}")
-        lock.flush()
-        yield
+            if time.monotonic() > until:
+                raise StudyBusy(f"study {study!r} is being run by {_told(holder)}; wait for it or stop it") from None
+            time.sleep(_PAUSE_S)
 
 
-def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock: whether the study is running."""
-    if not path.exists():
+def _told(holder: Path) -> str:
+    with suppress(OSError):
+        return holder.read_text(encoding="utf-8").strip() or "an unknown process"
+    return "an unknown process"
+
+
+def is_locked(log: Path) -> bool:
+    """Whether a process holds the log: whether the study is running."""
+    try:
+        file = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
         return False
-    with path.open(encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
     return False
+
+
+@contextmanager
+def folder_locked(folder: Path) -> Iterator[None]:
+    """Wait for a folder to be this process's alone, among those that ask; it leaves nothing in it."""
+    file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)

@@ -2,16 +2,16 @@
 
 import math
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from ndecore.errors import InputError, NDEError, SolveFailed
 from ndecore.evaluation import measure
 from ndecore.metrics import COSTS
-from ndecore.models.base import SolvingModel
 from ndecore.training import TrainPlan
 from reports.cards import model_card
 from reports.config_files import read_yaml, write_yaml
@@ -19,11 +19,14 @@ from reports.confirmed_table import confirmed_rows
 from reports.export import ExportedConfig
 from reports.manifest import MANIFEST, check_manifest, write_manifest
 from studies.build import build_exported
+from studies.code_files import FOLDER as CODE
+from studies.code_files import check_trusted, send
 from studies.ledger import Ledger
-from studies.serving import predict, save_mlflow_model
+from studies.serving import check_served, named_outputs, predict, requirements, save_mlflow_model
 from studies.weights import save_weights, trained_model
 
 CONFIG, WEIGHTS, CARD, MODEL = "config.yaml", "weights.safetensors", "README.md", "model"
+_MOST = {"max_steps": 10**6, "threads": 1024}  # of a config that is verified
 _N_EXAMPLES = 4  # inputs in the example
 
 
@@ -56,9 +59,12 @@ def export_model(ledger: Ledger, exported: ExportedConfig, folder: Path) -> None
         InputError: the weights are not there, or the folder cannot be written.
         NDEError: the weights do not give what the study had measured.
     """
-    plan = build_exported(exported)
-    model = trained_model(plan, ledger.weights_path(exported.trial))
-    broken = [each for each in _measured(plan, model, exported) if not each.is_kept]
+    plan = build_exported(exported, ledger.folder)
+    model = trained_model(plan, ledger.whole_weights(exported.trial))
+    measured = _measured(plan, model, exported)
+    if plan.n_seeds > 1:
+        exported = _of_first_seed(exported, measured)
+    broken = [each for each in measured if not each.is_kept and plan.n_seeds == 1]
     if broken:
         told = ", ".join(f"{each.name} {each.got:.6g} instead of {each.expected:.6g}" for each in broken)
         raise NDEError(f"trial {exported.trial}: its weights give {told}: they are not those that the study measured")
@@ -91,28 +97,49 @@ def exports_in(folder: Path) -> tuple[Path, ...]:
     return found
 
 
-def verify_model(folder: Path) -> tuple[Promise, ...]:
+def verify_model(folder: Path, runs_code: bool = False) -> tuple[Promise, ...]:
     """Check that an export is whole, then measure its weights on the validation split.
+
+    Args:
+        folder: of the export.
+        runs_code: whether code in it, of a task that is not ours, may be run.
 
     Returns:
         What it promises beside what was measured; seconds are not promised.
 
     Raises:
-        InputError: a file is missing, added, changed or cut off, or is not what its name says.
+        InputError: a file is missing, added, changed or cut off, or is not what its name says; or there is code in it
+            that may not be run.
     """
     check_manifest(folder)
     configs = read_yaml(folder / CONFIG)
     if len(configs) != 1:
         raise InputError(f"{folder / CONFIG}: got {len(configs)} configs, allowed: one")
-    plan = build_exported(configs[0])
-    return _measured(plan, trained_model(plan, folder / WEIGHTS), configs[0])
+    _check_bounds(folder / CONFIG, configs[0])
+    check_trusted([configs[0].task, configs[0].config], folder, runs_code)
+    plan = build_exported(configs[0], folder)
+    promises = _measured(plan, trained_model(plan, folder / WEIGHTS), configs[0])
+    if (folder / MODEL).exists() and all(each.is_kept for each in promises):
+        check_served(folder / MODEL, _artifacts(folder))
+    return promises
 
 
-def _measured(plan: TrainPlan, model: SolvingModel, exported: ExportedConfig) -> tuple[Promise, ...]:
+def _check_bounds(path: Path, exported: ExportedConfig) -> None:
+    """A promise that everything keeps is none, and no export asks for what would keep this machine busy for ever."""
+    for name, tolerance in exported.tolerances.items():
+        if not 0.0 <= tolerance < math.inf:
+            raise InputError(f"{path}: tolerances.{name}: got {tolerance:g}, allowed: a finite number >= 0")
+    for name, most in _MOST.items():
+        value = exported.config.get(name, 0)
+        if not isinstance(value, int) or value > most:
+            raise InputError(f"{path}: config.{name}: got {value!r:.40}, allowed: a whole number up to {most}")
+
+
+def _measured(plan: TrainPlan, model: nn.Module, exported: ExportedConfig) -> tuple[Promise, ...]:
     torch.set_num_threads(plan.threads)
-    split, size = plan.task.splits().validation, plan.hyperparameters.eval_batch_size
+    data, size = plan.task.source(plan.task.splits().validation), plan.hyperparameters.eval_batch_size
     try:
-        found = measure(plan.task, model, split, plan.settings, size)
+        found = measure(plan.task, model, data, plan.settings, size)
     except SolveFailed as failure:
         raise NDEError(f"trial {exported.trial}: its weights cannot be solved: {failure}") from failure
     got = {**found.scores, "nfe": found.nfe, "solver_gap": found.solver_gap}
@@ -123,19 +150,42 @@ def _measured(plan: TrainPlan, model: SolvingModel, exported: ExportedConfig) ->
     )
 
 
-def _write(folder: Path, ledger: Ledger, exported: ExportedConfig, plan: TrainPlan, model: SolvingModel) -> None:
+def _of_first_seed(exported: ExportedConfig, measured: Sequence[Promise]) -> ExportedConfig:
+    """What a trial of several seeds exports: the training with its first, whose weights were kept.
+
+    The study measured means; what is promised is measured of these weights. Costs of the training stay the means.
+    """
+    expected = {**exported.expected, **{each.name: each.got for each in measured}}
+    return replace(exported, config={**exported.config, "n_seeds": 1}, expected=expected)
+
+
+def _write(folder: Path, ledger: Ledger, exported: ExportedConfig, plan: TrainPlan, model: nn.Module) -> None:
     folder.mkdir()
+    send([exported.task, exported.config], ledger.folder, folder)
     write_yaml(folder / CONFIG, (exported,))
     save_weights(model, folder / WEIGHTS)
-    example = plan.task.splits().validation.inputs[:_N_EXAMPLES]
-    output = predict(plan, model, example)
-    rows = {row.trial: row for row in confirmed_rows(ledger.record())}
-    card = model_card(exported, rows.get(exported.trial), _described(example), _described(output))
+    batch = next(plan.task.source(plan.task.splits().validation).in_order(_N_EXAMPLES))
+    example = {name: batch[name] for name in plan.task.inputs}
+    outputs = named_outputs(predict(plan, model, example))
+    study = ledger.record()
+    rows = {row.trial: row for row in confirmed_rows(study)}
+    card = model_card(exported, rows.get(exported.trial), study.by_name, _described(example), _described(outputs))
     (folder / CARD).write_text(card, encoding="utf-8")
-    save_mlflow_model(folder / MODEL, folder / CONFIG, folder / WEIGHTS, example, output)
+    save_mlflow_model(folder / MODEL, _artifacts(folder), example, outputs, requirements([exported.task]))
     write_manifest(folder)
 
 
-def _described(tensor: torch.Tensor) -> str:
+def _artifacts(folder: Path) -> dict[str, Path]:
+    files = {"config": folder / CONFIG, "weights": folder / WEIGHTS, "code": folder / CODE}
+    return {name: path for name, path in files.items() if path.exists()}
+
+
+def _described(named: Mapping[str, Tensor]) -> str:
+    """The tensors in words; one alone needs no name."""
+    kinds = {name: _kind(tensor) for name, tensor in named.items()}
+    return next(iter(kinds.values())) if len(kinds) == 1 else ", ".join(f"{n}: {kind}" for n, kind in kinds.items())
+
+
+def _kind(tensor: Tensor) -> str:
     shape: Sequence[str] = ("batch", *map(str, tensor.shape[1:]))
     return f"{str(tensor.dtype).removeprefix('torch.')} [{', '.join(shape)}]"

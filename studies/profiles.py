@@ -1,12 +1,13 @@
-"""The solver's way through trained models: a solve of held-out data by the weights that a study kept."""
+"""The solver's way through trained models: the longest solve of held-out data by the weights that a study kept."""
 
 import torch
 
-from ndecore.models.base import SolveRequest
-from reports.pareto import front, knee_trial
+from ndecore.observation import observe
+from ndecore.solves import Solve
+from reports.choice import BASELINE, baseline_trial, knee_trial
+from reports.pareto import front
 from reports.records import TrialRecord
 from reports.solver_profile import SolverProfile
-from reports.tables import BASELINE, baseline_trial
 from studies.build import build
 from studies.ledger import Ledger
 from studies.weights import trained_model
@@ -29,15 +30,17 @@ def _profile(ledger: Ledger, trial: TrialRecord, role: str) -> SolverProfile | N
     if not path.exists():
         return None
     try:
-        plan = build(ledger.spec.task, trial.config)
-        batch = plan.task.splits().validation.inputs[: plan.hyperparameters.eval_batch_size]
-        with torch.no_grad():
-            solution = trained_model(plan, path)(batch, SolveRequest(plan.settings)).solution
+        plan = build(ledger.spec.task, trial.config, folder=ledger.folder)
+        data = plan.task.source(plan.task.splits().validation)
+        batch = next(data.in_order(plan.hyperparameters.eval_batch_size))
+        with torch.no_grad(), observe(settings=plan.settings, path_seed=0) as solves:
+            plan.task.forward(trained_model(plan, path), batch)
     except Exception:  # noqa: BLE001 - a task may be somebody else's and count on its worker: no study fails for a picture
         return None
-    records, stats = solution.records, solution.stats
-    if not len(records.t):
+    longest = max(solves, key=_nfe, default=None)
+    if longest is None or not len(longest.solution.records.t):
         return None
+    records, stats = longest.solution.records, longest.solution.stats
     return SolverProfile(
         trial=trial.number,
         role=role,
@@ -48,3 +51,8 @@ def _profile(ledger: Ledger, trial: TrialRecord, role: str) -> SolverProfile | N
         error_ratio=tuple(records.error_ratio.tolist()),
         stiffness=tuple(records.stiffness.tolist()),
     )
+
+
+def _nfe(solve: Solve) -> int:
+    """By which the longest solve of a forward pass is told."""
+    return solve.solution.stats.n_evaluations

@@ -1,26 +1,25 @@
 """Where Optuna keeps what was proposed: a journal in the study's folder, or a database."""
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from ndecore.errors import NDEError
-from ndecore.metrics import Direction, Metric
-from reports.records import TrialRecord, TrialStatus
-from studies.constraints import WORST
+from studies.history import History
+from studies.replay import disagreement, replay
 from studies.secret import redacted
 from studies.spec import StudySpec
 
 JOURNAL = "proposals.log"
+# What Optuna raises at a journal that is not as it was written.
+_DAMAGED = (ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError, OSError)
 _POSTGRES = ("postgresql://", "postgres://")
 _LOGGERS = ("optuna.study.study", "optuna.storages.journal._storage", "optuna.storages._rdb.storage")
 
@@ -30,7 +29,7 @@ class StorageError(NDEError):
 
 
 @contextmanager
-def open_proposals(folder: Path, spec: StudySpec, storage: str | None, study_id: str | None) -> Iterator[optuna.Study]:
+def open_proposals(folder: Path, spec: StudySpec, storage: str | None, study_id: str) -> Iterator[optuna.Study]:
     """The Optuna study, made if it is not there; its connections are closed with the block.
 
     Args:
@@ -53,9 +52,49 @@ def open_proposals(folder: Path, spec: StudySpec, storage: str | None, study_id:
         )
 
 
-def drop_proposals(spec: StudySpec, study_id: str) -> None:
-    """Take a study that could not be begun out of the database again, if that can be reached."""
-    with suppress(StorageError, KeyError), answering(spec.storage), _opened(Path(), spec.storage) as opened:
+@contextmanager
+def agreeing_proposals(
+    folder: Path, spec: StudySpec, storage: str | None, history: History
+) -> Iterator[tuple[optuna.Study, str]]:
+    """The Optuna study as the ledger has it, and why it had to be made anew; nothing if it had not.
+
+    What Optuna has is a projection, too: where its journal is gone, cut or damaged, or knows other trials than the
+    ledger, it is made from the events. A journal that was there is kept beside.
+
+    Raises:
+        StorageError: the database cannot be used.
+    """
+    with ExitStack() as stack:
+        study_id = history.created.study_id
+        try:
+            study = stack.enter_context(open_proposals(folder, spec, storage, study_id))
+            why = disagreement(study, spec, history)
+        except _DAMAGED as error:
+            if storage is not None:
+                raise
+            why = f"its journal was damaged: {type(error).__name__}: {error}"
+        if why:
+            stack.close()
+            _set_aside(folder, spec, storage, study_id)
+            study = stack.enter_context(open_proposals(folder, spec, storage, study_id))
+            replay(study, spec, history, folder)
+        yield study, why
+
+
+def _set_aside(folder: Path, spec: StudySpec, storage: str | None, study_id: str) -> None:
+    if storage is not None:
+        drop_proposals(spec, study_id, storage)
+        return
+    journal, n = folder / JOURNAL, 1
+    while (kept := journal.with_name(f"{JOURNAL}.{n}")).exists():
+        n += 1
+    if journal.exists():
+        journal.rename(kept)
+
+
+def drop_proposals(spec: StudySpec, study_id: str, storage: str) -> None:
+    """Take a study out of the database again, if that can be reached."""
+    with suppress(StorageError, KeyError), answering(storage), _opened(Path(), storage) as opened:
         optuna.delete_study(study_name=_study_name(spec, study_id), storage=opened)
 
 
@@ -71,7 +110,7 @@ def answering(storage: str | None) -> Iterator[None]:
         raise StorageError(f"storage {redacted(storage or '')} cannot be used: {redacted(said)}; {remedy}") from None
 
 
-def _study_name(spec: StudySpec, study_id: str | None) -> str:
+def _study_name(spec: StudySpec, study_id: str) -> str:
     return f"{spec.name}-{study_id}"
 
 
@@ -89,30 +128,3 @@ def _opened(folder: Path, storage: str | None) -> Iterator[BaseStorage]:
     finally:
         database.remove_session()
         database.engine.dispose()
-
-
-def tell(
-    study: optuna.Study, trial: TrialRecord, constraints: Mapping[str, float], objectives: tuple[Metric, ...]
-) -> None:
-    """Tell Optuna how a trial ended.
-
-    One that diverged is COMPLETE with a violated constraint: FAIL teaches the samplers nothing, and they go back.
-    """
-    if trial.status is TrialStatus.FAILED:
-        study.tell(trial.number, state=TrialState.FAIL)
-        return
-    frozen = study.get_trials(deepcopy=False)[trial.number]
-    open_trial = optuna.Trial(study, frozen._trial_id)  # there is no public way to one asked for before
-    for name, excess in constraints.items():
-        open_trial.set_constraint(name, excess)
-    worst = [WORST if metric.direction is Direction.MINIMIZE else -WORST for metric in objectives]
-    study.tell(trial.number, trial.values(objectives) or worst)
-
-
-def dimension_values(spec: StudySpec, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a flat config under the names of the space's dimensions, as the sampler knows them."""
-    return {
-        dimension.name: config[dimension.key]
-        for dimension in spec.space.dimensions
-        if dimension.only is None and dimension.is_active(config)
-    }

@@ -9,17 +9,21 @@ from typing import Any
 from ray import tune
 from ray.tune.experiment import Trial
 
-from ndecore.metrics import EpochRecord
-from reports.records import Cause, StudyRecord, TrialStatus, swept_point
+from reports.records import Cause, StudyRecord, TrialStatus
+from studies.bookkeeping import Bookkeeper
+from studies.code_files import copies
 from studies.ending import Ending
-from studies.events import LedgerUnwritable
+from studies.event_log import LedgerUnwritable
 from studies.ledger import Ledger
+from studies.messages import ORDER, Message, Order, Unwritable
 from studies.search import LedgerSearcher
 from studies.tracking import Tracker
+from studies.trial_files import ERROR
 
 _MAX_LOSSES = 3  # of the workers of one trial: then it is the trial that kills them
 # How Ray words it: the type of an error does not come with its text.
 _LOST = re.compile(r"^The (?:actor|worker|task's local raylet)\b.*(?:died unexpectedly|unavailable|raylet died)", re.M)
+_FRAME = re.compile(r'^\s*File "([^"]+)", line (\d+)', re.M)
 _NO_MEMORY = re.compile(r"running low on memory|OutOfMemoryError|MemoryError")
 
 
@@ -36,6 +40,7 @@ class Recorder(tune.Callback):
     ) -> None:
         self._ledger, self._tracker, self._searcher = ledger, tracker, searcher
         self._ending, self._on_change = ending, on_change
+        self._books = Bookkeeper(ledger)
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing for Tune's snapshot to keep: a study is resumed from its ledger."""
@@ -43,35 +48,23 @@ class Recorder(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A worker takes up a trial, which the searcher has entered in the ledger."""
-        self._changed(trial.config["number"])
+        self._changed(_order(trial).number)
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
-        """An epoch is done, or the trial ended by itself."""
+    def note(self, message: Message) -> bool:
+        """An epoch is done, or the trial ended by itself; return whether it goes no further."""
         try:
-            self._note(trial.config["number"], result)
+            ends = self._books.note(message)
         except LedgerUnwritable as error:
             self._stop(str(error))
-
-    def _note(self, number: int, result: dict[str, Any]) -> None:
-        status, cause, worker_s = TrialStatus(result["status"]), Cause(result["cause"]), result["worker_s"]
-        if "placement" in result:
-            self._ledger.placed(number, result["placement"])
-        if "record" in result:
-            points = list(map(swept_point, result["points"]))
-            self._ledger.epoch(number, EpochRecord(**result["record"]), result["checkpoint"], worker_s, points)
-            worker_s = 0.0
-        if status is TrialStatus.INTERRUPTED:
-            self._ledger.interrupted(number, result["reason"], worker_s=worker_s)
-            self._stop(result["reason"])
-        elif status is not TrialStatus.RUNNING:
-            self._end(number, status, result["reason"], cause, worker_s)
-        self._changed(number)
+            return True
+        if isinstance(message.news, Unwritable):
+            self._stop(message.news.reason)
+        self._changed(message.number)
+        return ends
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The trial's process raised or was lost."""
-        number = trial.config["number"]
+        number = _order(trial).number
         error = Path(trial.error_file).read_text(encoding="utf-8")
         try:
             if _LOST.search(error) and self._ledger.history.losses[number] + 1 < _MAX_LOSSES:
@@ -81,22 +74,22 @@ class Recorder(tune.Callback):
                 is_memory = bool(_NO_MEMORY.search(error))
                 status = TrialStatus.DIVERGED if is_memory else TrialStatus.FAILED
                 cause = Cause.MEMORY if is_memory else Cause.LOST if _LOST.search(error) else Cause.ERROR
-                self._end(number, status, _reason(error), cause)
+                self._books.end(number, status, self._placed(error) + _reason(error), cause)
             self._changed(number)
         except LedgerUnwritable as unwritable:
             self._stop(str(unwritable))
 
-    def _end(self, number: int, status: TrialStatus, reason: str, cause: Cause, worker_s: float = 0.0) -> None:
-        """A trial that ran out of memory is tried once more, with a GPU to itself."""
-        if cause is Cause.MEMORY and number not in self._ledger.history.alone:
-            self._ledger.interrupted(number, reason, alone=True, worker_s=worker_s)
-        else:
-            self._ledger.ended(number, status, reason, cause, worker_s)
+    def _placed(self, error: str) -> str:
+        """`FILE:LINE: ` of the last line of the user's files in a traceback; empty if there is none."""
+        folder = self._ledger.folder
+        files = {str(path) for name, original in copies(folder).items() for path in (folder / name, original)}
+        found = [(Path(path).name, line) for path, line in _FRAME.findall(error) if path in files]
+        return "{}:{}: ".format(*found[-1]) if found else ""
 
     def _keep(self, number: int, error: str) -> None:
         folder = self._ledger.trial_folder(number)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "error.txt").write_text(error, encoding="utf-8")
+        (folder / ERROR).write_text(error, encoding="utf-8")
 
     def _stop(self, error: str) -> None:
         self._searcher.is_draining = True
@@ -105,6 +98,11 @@ class Recorder(tune.Callback):
     def _changed(self, number: int) -> None:
         self._tracker.update(self._ledger.trial(number))
         self._on_change(self._ledger.record())
+
+
+def _order(trial: Trial) -> Order:
+    order: Order = trial.config[ORDER]
+    return order
 
 
 def _reason(error: str) -> str:

@@ -7,9 +7,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from ndecore.errors import NDEError
+from reports.choice import knee_trial
 from reports.confirmed import published_study
 from reports.export import ExportedConfig
-from reports.pareto import knee_trial
 from reports.records import StudyRecord
 from reports.vocabulary import Kind, Tag
 from studies.models import MODEL

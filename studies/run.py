@@ -3,37 +3,42 @@
 import platform
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ray import tune
 
 from ndecore.errors import InputError, NDEError
-from ndecore.metrics import COSTS, METRICS
-from ndecore.tasks import TASKS
-from ndecore.tasks.base import Task
-from reports.records import StudyRecord
+from reports.records import StopRule, StudyRecord
 from reports.report import study_report
+from studies.addresses import SQLITE
 from studies.build import build
 from studies.cluster import check_storage, started_ray
+from studies.code_files import changed, originals_of
 from studies.ending import Ending, Interrupted, Interruption, interruptible
-from studies.events import LedgerUnwritable
-from studies.experiment import Experiment, open_experiment
-from studies.ledger import Ledger
+from studies.event_log import LedgerUnwritable
+from studies.events import Tracking
+from studies.experiment import Experiment, experiment_of, open_experiment
+from studies.ledger import Ledger, Origin
+from studies.messages import ORDER
 from studies.profiles import solver_profiles
+from studies.reading import SPEC
 from studies.recorder import Recorder
-from studies.schedulers import SCHEDULERS
+from studies.sameness import check_same_spec
 from studies.search import LedgerSearcher
 from studies.secret import redacted, without_password
 from studies.spec import StudySpec
-from studies.stopping import BUG
+from studies.store import set_aside
 from studies.sweeping import deployments
 from studies.tracking import Tracker
 from studies.trainable import TrialTrainable
+from studies.trial_files import ERROR
 
 _VERSIONED = ("torch", "ray", "optuna", "mlflow", "numpy", "nde-study")
 
@@ -58,6 +63,8 @@ class More:
     trials: int = 0
     rerun: int | None = None  # the number of a trial to run again
     changes: Mapping[str, Any] = field(default_factory=dict)  # with these values
+    retries: bool = False  # whether trials that failed are run again, with the user's files as they are now
+    reopening: tuple[int, ...] | None = ()  # trials that a rule stopped, to be trained to their end; None: all
 
 
 def run_study(spec: StudySpec, where: Where, on_change: OnChange, more: More = More()) -> StudyRecord:
@@ -86,9 +93,7 @@ def run_study(spec: StudySpec, where: Where, on_change: OnChange, more: More = M
     _check_runnable(spec)
     root = where.root.resolve()
     if (root / spec.name).exists():
-        ledger = Ledger(root / spec.name, spec.storage)
-        _check_same(spec, ledger)
-        return _resumed(ledger, where, on_change, more)
+        return _run_again(spec, root, where, on_change, more)
     if more != More():
         raise InputError(f"--trials: got +{more.trials}, and no study {spec.name!r} under {root} to add them to")
     with ExitStack() as stack:
@@ -96,46 +101,73 @@ def run_study(spec: StudySpec, where: Where, on_change: OnChange, more: More = M
             stack.enter_context(started_ray(spec, where.address))
             check_storage(root)
         ledger = _create(spec, root, where.tracking_uri)
+        if ledger is None:  # another process was faster
+            return _run_again(spec, root, where, on_change, more)
         with ledger.writing():
             return _run(ledger, where, on_change, is_started=bool(where.address))
+
+
+def _run_again(spec: StudySpec, root: Path, where: Where, on_change: OnChange, more: More) -> StudyRecord:
+    ledger = Ledger(root / spec.name, spec.storage)
+    return _resumed(ledger, where, on_change, more, check_same_spec(spec, ledger))
 
 
 def resume_study(name: str, where: Where, on_change: OnChange, more: More = More()) -> StudyRecord:
     """Go on with the study of this name as its ledger has it; as `run_study` in all else."""
     ledger = Ledger(where.root.resolve() / name, where.storage)
-    _check_runnable(ledger.spec)
+    if more.retries:
+        recoded = changed(ledger.folder, originals_of(ledger.folder))
+        return _resumed(ledger, where, on_change, more, recoded)
+    _check_runnable(ledger.spec, ledger.folder)
     return _resumed(ledger, where, on_change, more)
 
 
-def sync_study(name: str, root: Path, tracking_uri: str | None) -> StudyRecord:
+def sync_study(name: str, root: Path, tracking_uri: str | None, rebuild: bool = False) -> StudyRecord:
     """Bring the tracking server up to date with the ledger; nothing is added twice.
 
     Args:
         name: of the study.
         root: the folder of all studies.
         tracking_uri: another server than the study's: it gets the study whole, and is the study's from now on.
+        rebuild: make the study's SQLite store anew; the file that is there is kept beside.
 
     Raises:
+        InputError: the study is tracked on a server, which cannot be made anew from here.
         TrackingError: the server does not answer, or has another study of this name.
         StudyBusy: the study is running, and so kept up to date.
     """
     ledger = Ledger(root.resolve() / name)
     with ledger.writing():
-        facts = ledger.history.facts
-        if tracking_uri is not None and without_password(tracking_uri) != facts["tracking_uri"]:
-            experiment = open_experiment(tracking_uri, root.resolve(), name, facts["study_id"])
-            ledger.moved(experiment.uri, experiment.experiment_id)
+        if rebuild:
+            _set_store_aside(ledger)
+        if tracking_uri is not None and without_password(tracking_uri) != ledger.tracking.uri:
+            experiment = open_experiment(tracking_uri, root.resolve(), name, ledger.study_id)
+            ledger.moved(Tracking(without_password(experiment.uri), experiment.experiment_id))
         tracker = _tracker(ledger, tracking_uri)
         _close(ledger, tracker)
     return ledger.record()
 
 
-def _resumed(ledger: Ledger, where: Where, on_change: OnChange, more: More) -> StudyRecord:
+def _set_store_aside(ledger: Ledger) -> None:
+    uri = ledger.tracking.uri
+    if not uri.startswith(SQLITE):
+        raise InputError(f"--rebuild: got a study that is tracked at {redacted(uri)}, allowed: one in an SQLite file")
+    set_aside(Path(uri.removeprefix(SQLITE)))
+
+
+def _resumed(
+    ledger: Ledger, where: Where, on_change: OnChange, more: More, recoded: Mapping[Path, Path] = MappingProxyType({})
+) -> StudyRecord:
     if more.rerun is not None:
         _check_rerun(ledger, more)
-    if ledger.is_tracked and ledger.is_finished and more == More():
+    reopening = _reopening(ledger, more)
+    if ledger.is_tracked and ledger.is_finished and more == More() and not recoded:
         return ledger.record()
-    with ledger.writing():
+    with ledger.writing(reopening):
+        if recoded:
+            ledger.recoded(recoded)
+        if more.retries:
+            ledger.retried()
         if more.rerun is not None:
             ledger.rerun(more.rerun, more.changes)
         elif more.trials:
@@ -143,49 +175,47 @@ def _resumed(ledger: Ledger, where: Where, on_change: OnChange, more: More) -> S
         return _run(ledger, where, on_change)
 
 
-def _check_runnable(spec: StudySpec) -> None:
+def _check_runnable(spec: StudySpec, folder: Path | None = None) -> None:
     """Whatever would make every trial fail is found here, before anything is created."""
-    task: type[Task] = TASKS[spec.task]
-    measured = [name for name in METRICS if name in COSTS or METRICS[name] in task.metrics]
-    for key, names in (("objectives", spec.objectives), ("thresholds", [t.name for t in spec.metric_thresholds])):
-        for name in names:
-            if name not in measured:
-                got = f"got {name!r}, which task {spec.task!r} does not measure"
-                raise InputError(f"{key}: {got}, allowed: {', '.join(measured)}")
     for start in spec.start:
-        build(spec.task, start.config)
+        build(spec.task, start.config, folder=folder)
     evaluate = spec.evaluate_tolerances
     if evaluate:
-        deployments(build(spec.task, {}), evaluate.solver, evaluate.rtol)
-
-
-def _check_same(spec: StudySpec, ledger: Ledger) -> None:
-    # The number of workers and where a study is tracked do not change its results.
-    free = {"workers": spec.workers, "tracking_uri": spec.tracking_uri}
-    if ledger.spec.model_copy(update=free) != spec.without_passwords().model_copy(update=free):
-        raise InputError(
-            f"study {spec.name!r} exists under {ledger.folder.parent} with another spec; "
-            "give this one another name with --name"
-        )
+        deployments(build(spec.task, {}, folder=folder), evaluate.solver, evaluate.rtol)
 
 
 def _check_rerun(ledger: Ledger, more: More) -> None:
     if more.rerun not in ledger.history.trials:
         raise InputError(f"--rerun: got {more.rerun}, allowed: the number of a trial, `nde-study show` has them")
-    build(ledger.spec.task, {**ledger.trial(more.rerun).config, **more.changes})
+    build(ledger.spec.task, {**ledger.trial(more.rerun).config, **more.changes}, folder=ledger.folder)
 
 
-def _create(spec: StudySpec, root: Path, tracking_uri: str) -> Ledger:
+def _reopening(ledger: Ledger, more: More) -> tuple[int, ...]:
+    stopped = ledger.stopped_trials
+    asked = more.reopening
+    unknown = ["all"] if asked is None and not stopped else [str(n) for n in asked or () if n not in stopped]
+    if unknown:
+        allowed = ", ".join(map(str, stopped)) or "none here"
+        raise InputError(f"--take-up: got {', '.join(unknown)}, allowed: trials that a rule stopped: {allowed}")
+    return stopped if asked is None else asked
+
+
+def _create(spec: StudySpec, root: Path, tracking_uri: str) -> Ledger | None:
+    """The new study; None where there is one by now."""
+    study_id = uuid.uuid4().hex
     try:
-        experiment = open_experiment(tracking_uri, root, spec.name)  # first: if it is down no folder is left behind
-        facts = {
-            "tracking_uri": experiment.uri,
-            "experiment_id": experiment.experiment_id,
-            "versions": {"python": platform.python_version()} | {name: version(name) for name in _VERSIONED},
-        }
+        # First: if it is down no folder is left behind.
+        experiment = open_experiment(tracking_uri, root, spec.name, study_id)
+        origin = Origin(
+            study_id=study_id,
+            tracking=Tracking(without_password(experiment.uri), experiment.experiment_id),
+            versions={"python": platform.python_version()} | {name: version(name) for name in _VERSIONED},
+        )
         root.mkdir(parents=True, exist_ok=True)
-        return Ledger.create(root / spec.name, spec, facts)
+        return Ledger.create(root / spec.name, spec, origin)
     except OSError as error:
+        if (root / spec.name / SPEC).exists():
+            return None
         place = error.filename or root
         remedy = "name another folder with --root, or another store with --tracking-uri"
         raise InputError(f"{place}: cannot be written: {error.strerror}; {remedy}") from error
@@ -193,9 +223,13 @@ def _create(spec: StudySpec, root: Path, tracking_uri: str) -> Ledger:
 
 def _tracker(ledger: Ledger, tracking_uri: str | None) -> Tracker:
     """The address as it was given now, which has the password that the ledger does not keep."""
-    study = ledger.record()
-    same = tracking_uri is not None and without_password(tracking_uri) == study.tracking_uri
-    return Tracker(Experiment(str(tracking_uri) if same else study.tracking_uri, study.experiment_id), study)
+    kept = ledger.tracking
+    same = tracking_uri is not None and without_password(tracking_uri) == kept.uri
+    known = Experiment(str(tracking_uri) if same else kept.uri, kept.experiment_id)
+    found = experiment_of(known, ledger.folder.parent.resolve(), ledger.name, ledger.study_id)
+    if found.experiment_id != kept.experiment_id:
+        ledger.moved(Tracking(without_password(found.uri), found.experiment_id))
+    return Tracker(found, ledger.record())
 
 
 def _run(ledger: Ledger, where: Where, on_change: OnChange, is_started: bool = False) -> StudyRecord:
@@ -212,8 +246,10 @@ def _run(ledger: Ledger, where: Where, on_change: OnChange, is_started: bool = F
         finally:
             _leave(ledger, tracker, ending)
     study = ledger.record()
-    if BUG in study.stopped:
-        raise NDEError(f"study {study.name!r} stopped: {study.stopped}")
+    if study.stopped and study.stopped.rule is StopRule.SAME_ERROR:
+        trace = ledger.trial_folder(ledger.history.ended[-1]) / ERROR
+        remedy = f"traceback: {trace}; after a fix: `nde-study resume {study.name} --retry-failed`"
+        raise NDEError(f"study {study.name!r} stopped: {study.stopped}; {remedy}")
     if ending.error:
         raise NDEError(f"study {study.name!r}: {ending.error}")
     return study
@@ -255,7 +291,8 @@ def _ray(ledger: Ledger, where: Where, is_started: bool) -> Iterator[None]:
 
 
 def _resources(cpus: int, config: dict[str, Any]) -> tune.PlacementGroupFactory:
-    return tune.PlacementGroupFactory([{"CPU": cpus, "GPU": config["gpu"]} if config["gpu"] else {"CPU": cpus}])
+    gpu = config[ORDER].gpu
+    return tune.PlacementGroupFactory([{"CPU": cpus, "GPU": gpu} if gpu else {"CPU": cpus}])
 
 
 def _execute(ledger: Ledger, where: Where, searcher: LedgerSearcher, recorder: Recorder, ending: Ending) -> None:
@@ -269,7 +306,6 @@ def _execute(ledger: Ledger, where: Where, searcher: LedgerSearcher, recorder: R
             tune.with_resources(TrialTrainable, lambda config: _resources(cpus, config)),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=SCHEDULERS["fifo"](ledger),
                 num_samples=-1,  # the searcher says when it is enough: a trial whose worker died comes again
                 max_concurrent_trials=n_workers,
                 reuse_actors=True,  # a new process per trial costs three quarters of the workers' time
@@ -279,7 +315,7 @@ def _execute(ledger: Ledger, where: Where, searcher: LedgerSearcher, recorder: R
                 storage_path=scratch,
                 verbose=0,
                 callbacks=[recorder],
-                stop=Interruption(ending),
+                stop=Interruption(ending, recorder.note),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()

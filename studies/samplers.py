@@ -1,8 +1,7 @@
-"""The samplers, each made anew for each proposal from a seed, the study's spec and the number of the trial."""
+"""The samplers, each made anew for each proposal from a seed and the study's spec."""
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,33 +21,44 @@ _N_STARTUP = 8
 _POPULATION = 16
 
 
-def _tpe(seed: int, spec: StudySpec) -> BaseSampler:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        # Grouped: a conditional space is searched as its sub-spaces, each with its own joint density.
-        return TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=_N_STARTUP)
+class TPE(TPESampler):
+    """Tree-structured Parzen estimator, joint, on each sub-space of a conditional space."""
+
+    def __init__(self, seed: int, spec: StudySpec) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            # Grouped: a conditional space is searched as its sub-spaces, each with its own joint density.
+            super().__init__(seed=seed, multivariate=True, group=True, n_startup_trials=_N_STARTUP)
 
 
-def _nsgaiii(seed: int, spec: StudySpec) -> BaseSampler:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        return NSGAIIISampler(seed=seed, population_size=_POPULATION)
+class NSGAII(NSGAIISampler):
+    """The genetic algorithm NSGA-II."""
+
+    def __init__(self, seed: int, spec: StudySpec) -> None:
+        super().__init__(seed=seed, population_size=_POPULATION)
 
 
-SAMPLERS: Mapping[str, Callable[[int, StudySpec], BaseSampler]] = {
-    "tpe": _tpe,
-    "nsgaii": lambda seed, spec: NSGAIISampler(seed=seed, population_size=_POPULATION),
-    "nsgaiii": _nsgaiii,
-    "qmc": lambda seed, spec: QuasiRandomSampler(spec),
-    "random": lambda seed, spec: RandomSampler(seed=seed),
-    "grid": lambda seed, spec: GridSampler(spec),
-}
+class NSGAIII(NSGAIIISampler):
+    """The genetic algorithm NSGA-III."""
+
+    def __init__(self, seed: int, spec: StudySpec) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            super().__init__(seed=seed, population_size=_POPULATION)
+
+
+class Random(RandomSampler):
+    """Independent draws."""
+
+    def __init__(self, seed: int, spec: StudySpec) -> None:
+        super().__init__(seed=seed)
 
 
 @dataclass(frozen=True)
 class _ByNumber(BaseSampler):
     """Proposes by the trial's number alone, one parameter after another."""
 
+    seed: int
     spec: StudySpec
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:

@@ -11,10 +11,14 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from search_spaces.domains import Choice, Float, Int, Value
+from search_spaces.member_names import located
 from search_spaces.space import Dimension
 from studies.build import complete
-from studies.ledger import RERUN, Ledger
-from studies.samplers import SAMPLERS
+from studies.early_stopping.choice import gap_epochs
+from studies.ledger import Attempt, Ledger
+from studies.messages import ORDER, Order
+from studies.replay import RERUN
+from studies.spec_search import SAMPLERS
 from studies.stopping import stop_reason
 
 
@@ -41,7 +45,8 @@ def propose(ledger: Ledger) -> Proposal:
         rerun = ledger.history.reruns[trial.user_attrs[RERUN]]
         parent = rerun.parent
         config = {**ledger.trial(parent).config, **rerun.changes}
-    return Proposal(trial.number, label, complete(spec.task, config), parent)
+        label = "" if rerun.changes else ledger.trial(parent).label
+    return Proposal(trial.number, label, complete(spec.task, config, ledger.folder), parent)
 
 
 def _ask(ledger: Ledger) -> optuna.Trial:
@@ -49,11 +54,12 @@ def _ask(ledger: Ledger) -> optuna.Trial:
     known = ledger.history.trials
     trials = study.get_trials(deepcopy=False)
     # A process killed between asking and entering the trial in the ledger leaves a number that nobody runs: take it up.
-    lost = [trial for trial in trials if trial.state is TrialState.RUNNING and trial.number not in known]
-    waiting = [trial.number for trial in trials if trial.state is TrialState.WAITING]
+    is_open = [trial for trial in trials if trial.state in (TrialState.RUNNING, TrialState.WAITING)]
+    lost = [trial for trial in is_open if trial.state is TrialState.RUNNING and trial.number not in known]
+    waiting = [trial.number for trial in is_open if trial.state is TrialState.WAITING]
     number = lost[0].number if lost else min(waiting, default=len(trials))
     seed = int(np.random.SeedSequence([ledger.spec.seed, number]).generate_state(1)[0])
-    study.sampler = SAMPLERS[ledger.spec.sampler](seed, ledger.spec)
+    study.sampler = SAMPLERS[located(ledger.spec.sampler, ledger.folder)](seed, ledger.spec)
     return optuna.Trial(study, lost[0]._trial_id) if lost else study.ask()
 
 
@@ -95,7 +101,7 @@ class LedgerSearcher(Searcher):
         return self._ledger.n_trials - len(self._ledger.history.trials)
 
     def suggest(self, trial_id: str) -> Any:
-        """The Ray config of the next trial, None while one that runs may still come back, or `Searcher.FINISHED`."""
+        """The order of the next trial, None while one that runs may still come back, or `Searcher.FINISHED`."""
         self._judge()
         if not self.has_work:
             return None if self._ledger.history.running else Searcher.FINISHED
@@ -104,20 +110,25 @@ class LedgerSearcher(Searcher):
         proposal = self._again(min(waiting)) if waiting else propose(self._ledger)
         sampler_s = self._clock() - began
         attempt = self._ledger.started(proposal.number, proposal.label, proposal.config, proposal.parent, sampler_s)
-        timeout = self._ledger.spec.timeout_s
-        gpu = self._ledger.spec.resources.gpu
-        return {
-            "number": proposal.number,
-            "task": self._ledger.spec.task,
-            "config": dict(proposal.config),
-            "folder": str(attempt.folder),
-            "checkpoint": str(attempt.checkpoint) if attempt.checkpoint else None,
-            "checkpoint_every": self._ledger.spec.checkpoint_every,
-            "timeout_s": None if timeout is None else max(timeout - attempt.worker_s, 0.0),
-            "timeout_of_s": timeout,
-            "evaluate": self._ledger.spec.evaluate_tolerances and self._ledger.spec.evaluate_tolerances.model_dump(),
-            "gpu": max(1.0, gpu) if attempt.alone and gpu else gpu,
-        }
+        return {ORDER: self._order(proposal, attempt)}
+
+    def _order(self, proposal: Proposal, attempt: Attempt) -> Order:
+        spec = self._ledger.spec
+        evaluate, gpu = spec.evaluate_tolerances, spec.resources.gpu
+        return Order(
+            number=proposal.number,
+            task=located(spec.task, self._ledger.folder),
+            config=located(proposal.config, self._ledger.folder),
+            folder=attempt.folder,
+            checkpoint=attempt.checkpoint,
+            checkpoint_every=spec.checkpoint_every,
+            timeout_s=spec.timeout_s,
+            spent_s=attempt.worker_s,
+            solvers=evaluate.solver if evaluate else (),
+            rtols=evaluate.rtol if evaluate else (),
+            gap_epochs=gap_epochs(spec, proposal.config, self._ledger.folder),
+            gpu=max(1.0, gpu) if attempt.alone and gpu else gpu,
+        )
 
     def _again(self, number: int) -> Proposal:
         trial = self._ledger.trial(number)
@@ -129,7 +140,7 @@ class LedgerSearcher(Searcher):
         if len(history.ended) > self._n_judged and self.has_work and not history.stopped:
             self._n_judged = len(history.ended)
             reason = stop_reason(self._ledger.spec, history, self._ledger.record())
-            if reason:
+            if reason is not None:
                 self._ledger.stopped(reason)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:

@@ -3,7 +3,7 @@
 Torch, Ray, Optuna and MLflow are not imported here: a spec is checked in well under a second.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -12,55 +12,34 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from ndecore.errors import InputError
-from ndecore.metrics import METRICS, Metric
-from ndecore.tasks import STOCHASTIC, TASKS
+from ndecore.metrics import COSTS, METRICS, Metric
+from ndecore.tasks import TASKS
+from reports.codec import encode
 from reports.records import Threshold
 from search_spaces.document import Document, Node, load_document
 from search_spaces.domains import Value
-from search_spaces.parameters import MAX_SEED, read_parameters
+from search_spaces.parameters import MAX_SEED
 from search_spaces.parse import space_data
-from search_spaces.penalty import penalty_problems, solver_problems
 from search_spaces.problems import Problem, SpecError, did_you_mean
-from search_spaces.shipped import YAML_SUFFIXES, read_space_reference
+from search_spaces.shipped import YAML_SUFFIXES
 from search_spaces.space import Space
-from search_spaces.start import StartConfig, read_start
+from search_spaces.start import StartConfig
 from studies.grid import grid_size
 from studies.limits import EvaluateTolerances, Resources, StopRules
 from studies.secret import without_password
+from studies.spec_search import FAMILIES, SAMPLERS, Found, Fronts, no_fronts, read_search
+from studies.spec_stopping import NO_STOPPING, STOPPING_ALLOWED, RuleChoice, read_rule
 from studies.thresholds import SOLVER_GAP, THRESHOLDS_ALLOWED, read_thresholds
 
-SAMPLER_NAMES = ("tpe", "nsgaii", "nsgaiii", "qmc", "random", "grid")
 MAX_GRID = 10_000  # configs
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"  # of a study: a folder and an experiment bear it
-DEFAULT_SPACE, DEFAULT_SDE_SPACE = "regularized_ode", "regularized_sde"
-DEFAULT_SDE_SOLVER = "sosri"  # as in `studies.build`; written out, for what else a space has is judged by it
 _FOLDER = Path(__file__).parent
-_FRONT = "front_of"
-_NAMES: Mapping[str, Collection[str]] = {"task": TASKS, "objectives": METRICS, "sampler": SAMPLER_NAMES}
-
-
-def _name_of(key: str) -> AfterValidator:
-    def check(name: str) -> str:
-        if name not in _NAMES[key]:
-            raise ValueError(f"not a name of {key}")
-        return name
-
-    return AfterValidator(check)
 
 
 def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         raise ValueError("a name twice")
     return names
-
-
-def _bounds(texts: tuple[str, ...]) -> tuple[str, ...]:
-    read_thresholds(texts)
-    return texts
-
-
-_Objective = Annotated[str, _name_of("objectives")]
 
 
 _NESTED: Mapping[str, type[BaseModel]] = {
@@ -79,24 +58,31 @@ class StudySpec(BaseModel):
         pattern=NAME_PATTERN,
         description="up to 64 of a-z, 0-9, - and _, the first a letter or digit",
     )
-    task: Annotated[str, _name_of("task")] = Field(description=", ".join(TASKS))
-    objectives: Annotated[tuple[_Objective, ...], AfterValidator(_each_once)] = Field(
-        default=("accuracy", "nfe", "train_s"),
+    task: str = Field(description=TASKS.allowed)
+    objectives: Annotated[tuple[str, ...], AfterValidator(_each_once)] = Field(
         min_length=1,
         strict=False,
-        description=f"a list with one or more of {', '.join(METRICS)}, each once",
+        description="a list with one or more metrics, each once; by default the task's first and costs",
     )
     trials: int = Field(default=24, ge=1, description="a whole number >= 1")
     seed: int = Field(default=0, ge=0, le=MAX_SEED, description=f"a whole number from 0 to {MAX_SEED}")
-    sampler: Annotated[str, _name_of("sampler")] = Field(default="tpe", description=", ".join(SAMPLER_NAMES))
+    seeds_per_trial: int = Field(
+        default=1,
+        ge=1,
+        description="a whole number >= 1, the trainings whose mean a trial is; `n_seeds` of each config",
+    )
+    sampler: str = Field(default="tpe", description=SAMPLERS.allowed)
     workers: int = Field(default=2, ge=1, description="a whole number >= 1")
     resources: Resources = Field(default=Resources(), description="a mapping of cpu and gpu to numbers")
     max_solver_gap: float = Field(default=0.01, gt=0, allow_inf_nan=False, description="a finite number > 0")
-    thresholds: Annotated[tuple[str, ...], AfterValidator(_bounds)] = Field(
-        default=(), strict=False, description=THRESHOLDS_ALLOWED
-    )
+    thresholds: tuple[str, ...] = Field(default=(), strict=False, description=THRESHOLDS_ALLOWED)
+    scores: tuple[Metric, ...] = Field(default=(), description="what the task scores, as a study writes it down")
     stop: StopRules = Field(
         default=StopRules(), description="a mapping of hours, device_hours, flat_trials, same_error"
+    )
+    early_stopping: RuleChoice = Field(default=NO_STOPPING, description=STOPPING_ALLOWED)
+    epoch_gaps: bool = Field(
+        default=False, description="true or false, whether the solver gap is estimated after every epoch"
     )
     timeout_s: float | None = Field(
         default=None, gt=0, allow_inf_nan=False, description="a finite number > 0, seconds of training of one trial"
@@ -121,20 +107,25 @@ class StudySpec(BaseModel):
         """What varies: the declared space with the fixed values in the place of its domains."""
         return self.declared_space.fix(self.fixed)
 
+    @cached_property
+    def metrics(self) -> Mapping[str, Metric]:
+        """What every trial measures, by name: the task's scores, then the costs of every task."""
+        return {metric.name: metric for metric in (*self.scores, *map(METRICS.__getitem__, COSTS))}
+
     @property
     def objective_metrics(self) -> tuple[Metric, ...]:
         """The objectives, with unit and direction."""
-        return tuple(METRICS[name] for name in self.objectives)
+        return tuple(self.metrics[name] for name in self.objectives)
 
     @cached_property
     def metric_thresholds(self) -> tuple[Threshold, ...]:
         """The thresholds on metrics; that on the solver gap is `solver_gap_bound`."""
-        return tuple(each for each in read_thresholds(self.thresholds) if each.name != SOLVER_GAP)
+        return tuple(each for each in read_thresholds(self.thresholds, self.metrics) if each.name != SOLVER_GAP)
 
     @cached_property
     def solver_gap_bound(self) -> float:
         """The largest solver gap of a trial on the front, dimensionless."""
-        gaps = [each.bound for each in read_thresholds(self.thresholds) if each.name == SOLVER_GAP]
+        gaps = [each.bound for each in read_thresholds(self.thresholds, self.metrics) if each.name == SOLVER_GAP]
         return min([self.max_solver_gap, *gaps])
 
     @property
@@ -154,10 +145,13 @@ class StudySpec(BaseModel):
 
     def to_data(self) -> dict[str, Any]:
         """Return the spec as plain JSON types, space and presets written out; such a file reads as an equal spec."""
-        data: dict[str, Any] = self.model_dump(exclude={"declared_space", "fixed", "start", "objectives", "thresholds"})
+        written = {"declared_space", "fixed", "start", "objectives", "thresholds", "scores", "early_stopping"}
+        data: dict[str, Any] = self.model_dump(exclude=written)
         search: dict[str, Any] = {
+            "scores": [encode(metric) for metric in self.scores],
             "objectives": list(self.objectives),
             "thresholds": list(self.thresholds),
+            "early_stopping": {"rule": self.early_stopping.rule} | dict(self.early_stopping.keys),
             "space": space_data(self.declared_space),
             "fixed": dict(self.fixed),
             "start_from": [({"label": s.label} if s.label else {}) | dict(s.config) for s in self.start],
@@ -177,20 +171,16 @@ def shipped_studies() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
 
 
-Fronts = Callable[[str], Sequence[StartConfig]]  # the name of an earlier study -> the configs of its front
-
-
-def no_fronts(study: str) -> Sequence[StartConfig]:
-    """For where no earlier study can be looked up; a spec that asks for one is refused."""
-    raise InputError(f"got {study!r}, allowed here: configs and presets")
-
-
 def load_spec(
-    path_or_name: str | Path, changes: Mapping[str, Value] | None = None, fronts: Fronts = no_fronts
+    path_or_name: str | Path,
+    changes: Mapping[str, Value] | None = None,
+    fronts: Fronts = no_fronts,
+    is_stored: bool = False,
 ) -> StudySpec:
     """Return the spec in a YAML file, or a shipped study by its bare name; raise SpecError with all that is wrong.
 
     `changes` replace keys of the file, and are checked as if they stood there. `fronts` looks up `{front_of: STUDY}`.
+    `is_stored`: see `read_spec`.
     """
     path = str(path_or_name)
     if isinstance(path_or_name, str) and not path.endswith(YAML_SUFFIXES):
@@ -202,24 +192,38 @@ def load_spec(
     document = load_document(path)
     if changes and isinstance(document.data, dict):
         document = replace(document, data={**document.data, **changes})
-    return read_spec(document, fronts)
+    return read_spec(document, fronts, is_stored)
 
 
-def read_spec(document: Document, fronts: Fronts = no_fronts) -> StudySpec:
-    """Return the spec that a document describes; raise SpecError with everything that is wrong."""
-    root = document.root
+def read_spec(document: Document, fronts: Fronts = no_fronts, is_stored: bool = False) -> StudySpec:
+    """Return the spec that a document describes; raise SpecError with everything that is wrong.
+
+    One that a study has stored was checked when the study began. It reads without the code of its task, and of other
+    members that are not ours: nobody needs that to look at the study.
+    """
+    root = replace(document, is_stored=is_stored).root
     if not isinstance(root.value, dict):
         raise SpecError([root.problem("a mapping of keys to values, at least name and task")])
     problems: list[Problem] = []
-    declared, fixed, start = _read_search(root, problems, fronts)
+    found = Found.of(root, problems, is_stored)
+    declared, fixed, start = read_search(root, problems, fronts, found)
     try:
         # Where the space was refused an empty one stands in, so that pydantic finds what is wrong elsewhere.
-        parsed = {"space": declared or Space(()), "fixed": fixed, "start_from": start}
+        rule = read_rule(root.at("early_stopping"), problems, is_stored)
+        parsed = {
+            "early_stopping": rule,
+            "space": declared or Space(()),
+            "fixed": fixed,
+            "start_from": start,
+            **found.data,
+        }
         spec = StudySpec.model_validate(root.value | parsed)
     except ValidationError as error:
         problems.extend(_problem(root, tuple(found["loc"]), found["type"]) for found in error.errors())
         raise SpecError(problems) from error
-    problems.extend(_counting_problems(root, spec))
+    if not is_stored:
+        problems.extend(_metric_problems(root, spec))
+        problems.extend(_counting_problems(root, spec))
     if problems:
         raise SpecError(problems)
     return spec
@@ -243,72 +247,19 @@ def _counting_problems(root: Node, spec: StudySpec) -> list[Problem]:
     return problems
 
 
-def _read_search(
-    root: Node, problems: list[Problem], fronts: Fronts
-) -> tuple[Space | None, dict[str, Value], tuple[StartConfig, ...]]:
-    """Return the declared space, what is fixed, and the first configs, adding problems for what is wrong in them."""
-    task = str(root.value.get("task"))
-    default = DEFAULT_SDE_SPACE if task in STOCHASTIC else DEFAULT_SPACE
-    named = root.at("space") if "space" in root.value else Node(root.document, ("space",), default)
-    declared = read_space_reference(named, problems)
-    known = len(problems)
-    fixed = read_parameters(root.at("fixed"), problems) if "fixed" in root.value else {}
-    if task in STOCHASTIC and declared is not None and "solver" not in declared.keys:
-        fixed = {"solver": DEFAULT_SDE_SOLVER, **fixed}
-    space = declared.fix(fixed) if declared is not None and len(problems) == known else None
-    if space is not None and task in TASKS.own and (wrong := solver_problems(space, task, named)):
-        problems.extend(wrong)
-        space = None
-    if space is not None:
-        problems.extend(penalty_problems(space, named))
-    start = _read_start(root.at("start_from"), space, problems, fronts) if "start_from" in root.value else ()
-    return declared, fixed, start
-
-
-class _OwnEntries(Node):
-    """A list of start configs without those that are taken from an earlier study."""
-
-    def children(self) -> Iterator[Node]:
-        """Yield the others, each at its own place."""
-        yield from (child for child in super().children() if not _is_front(child))
-
-
-def _is_front(node: Node) -> bool:
-    return isinstance(node.value, dict) and _FRONT in node.value
-
-
-def _read_start(node: Node, space: Space | None, problems: list[Problem], fronts: Fronts) -> tuple[StartConfig, ...]:
-    """Return the first configs: presets and the user's own, then those of the fronts of earlier studies."""
-    found = read_start(_OwnEntries(node.document, node.place, node.value), space, problems)
-    for child in node.children() if isinstance(node.value, list) else ():
-        if _is_front(child):
-            found += _read_front(child, space, problems, fronts)
-    return found
-
-
-def _read_front(node: Node, space: Space | None, problems: list[Problem], fronts: Fronts) -> tuple[StartConfig, ...]:
-    """Return the members of an earlier study's front that this space has, with what it fixes in their place."""
-    named = node.at(_FRONT)
-    if len(node.value) > 1 or not isinstance(named.value, str):
-        problems.append(node.problem(f"{{{_FRONT}: STUDY}}, the name of a study, and no other key"))
-        return ()
+def _metric_problems(root: Node, spec: StudySpec) -> list[Problem]:
+    """What is no metric of the task, or no bound on one."""
+    problems = []
+    for i, name in enumerate(spec.objectives):
+        if spec.scores and name not in spec.metrics:
+            node, remedy = root.at("objectives").at(i), did_you_mean(name, spec.metrics)
+            problems.append(node.problem(f"one that {spec.task} has: {', '.join(spec.metrics)}", remedy=remedy))
     try:
-        members = fronts(named.value)
-    except InputError as error:
-        problems.append(named.problem("the name of a study that was run", remedy=str(error)))
-        return ()
-    if space is None:
-        return ()
-    fixed = {dimension.key for dimension in space.dimensions if dimension.only is not None}
-    found = []
-    for member in members:
-        settled = space.settle({key: value for key, value in member.config.items() if key not in fixed})
-        if space.contains(settled):
-            beyond = {key: value for key, value in member.config.items() if key not in space.keys}
-            found.append(StartConfig(member.label, settled | beyond))
-    if not found:
-        problems.append(named.problem("a study whose front has a config that this space has", f"{named.value!r}"))
-    return tuple(found)
+        read_thresholds(spec.thresholds, spec.metrics)
+    except ValueError:
+        allowed = f"{THRESHOLDS_ALLOWED}; there are {', '.join((*spec.metrics, SOLVER_GAP))}"
+        problems.append(root.at("thresholds").problem(allowed))
+    return problems
 
 
 def _problem(root: Node, place: tuple[str | int, ...], kind: str) -> Problem:
@@ -324,4 +275,4 @@ def _problem(root: Node, place: tuple[str | int, ...], kind: str) -> Problem:
     key = str(place[-1])
     if kind == "extra_forbidden":
         return node.problem(", ".join(fields), got=f"the unknown key {key!r}", remedy=did_you_mean(key, fields))
-    return node.problem(described, remedy=did_you_mean(node.value, _NAMES.get(str(place[0]), ())))
+    return node.problem(described, remedy=did_you_mean(node.value, FAMILIES.get(str(place[0]), ())))

@@ -5,7 +5,7 @@ from itertools import takewhile
 import numpy as np
 
 from reports.pareto import MARGIN, Costs, cost_matrix, feasible_trials, hypervolume
-from reports.records import StudyRecord, TrialStatus
+from reports.records import Stop, StopRule, StudyRecord, TrialStatus
 from studies.history import History
 from studies.spec import StudySpec
 
@@ -13,23 +13,21 @@ _S_PER_HOUR = 3600.0
 _N_REFERENCE = 8  # feasible trials that fix the box in which hypervolume is measured
 _FLAT = 1e-3  # of the hypervolume: growth that does not count
 
-BUG = "failed in a row"
 
-
-def stop_reason(spec: StudySpec, history: History, study: StudyRecord) -> str:
-    """Why no more trials should be proposed; empty while they should."""
+def stop_reason(spec: StudySpec, history: History, study: StudyRecord) -> Stop | None:
+    """Why no more trials should be proposed; None while they should."""
     stop = spec.stop
     failure = _same_failure(history, stop.same_error)
-    if failure:
+    if failure is not None:
         return failure
     if stop.hours is not None and history.elapsed_s >= stop.hours * _S_PER_HOUR:
-        return f"it has run for {stop.hours:g} hours"
+        return Stop(StopRule.HOURS, stop.hours)
     device_hours = sum(history.worker_s.values()) * spec.devices_per_trial / _S_PER_HOUR
     if stop.device_hours is not None and device_hours >= stop.device_hours:
-        return f"its trials have taken {stop.device_hours:g} device-hours"
+        return Stop(StopRule.DEVICE_HOURS, stop.device_hours)
     if stop.flat_trials is not None and is_flat(study, history.ended, stop.flat_trials):
-        return f"the hypervolume has been flat for {stop.flat_trials} trials"
-    return ""
+        return Stop(StopRule.FLAT_TRIALS, stop.flat_trials)
+    return None
 
 
 def is_flat(study: StudyRecord, ended: list[int], n_trials: int) -> bool:
@@ -61,9 +59,8 @@ def fixed_reference(costs: Costs) -> Costs:
     return worst + MARGIN * np.where(span > 0.0, span, np.maximum(np.abs(worst), MARGIN))
 
 
-def _same_failure(history: History, n_trials: int) -> str:
+def _same_failure(history: History, n_trials: int) -> Stop | None:
     """The error that the last trials of this session have all failed with."""
-    session = [history.trials[number] for number in history.ended[history.n_ended_before :]]
-    last = session[-n_trials:]
+    last = [history.trials[number] for number in history.ended[history.n_ended_before :][-n_trials:]]
     failed = list(takewhile(lambda t: t.status is TrialStatus.FAILED and t.reason == last[-1].reason, reversed(last)))
-    return f"{last[-1].reason} ({n_trials} trials {BUG})" if len(failed) == n_trials else ""
+    return Stop(StopRule.SAME_ERROR, n_trials, last[-1].reason) if len(failed) == n_trials else None

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 
 import torch
+from torch import nn
 
 from ndecore.errors import SolveFailed
-from ndecore.evaluation import measure, reference_output
-from ndecore.models.base import SolvingModel
+from ndecore.evaluation import measure, reference_evaluation
 from ndecore.training import TrainPlan
 from reports.records import Deployment, SweptPoint
 from studies.build import deployed
@@ -30,9 +30,7 @@ def deployments(plan: TrainPlan, solvers: Sequence[str], rtols: Sequence[float])
     return found
 
 
-def swept_points(
-    plan: TrainPlan, model: SolvingModel, trial: int, wanted: Sequence[Deployment]
-) -> Iterator[SweptPoint]:
+def swept_points(plan: TrainPlan, model: nn.Module, trial: int, wanted: Sequence[Deployment]) -> Iterator[SweptPoint]:
     """Measure a trained model on the validation split in each way.
 
     The solver gap is to a tight solve of the same weights, the same for all points; it is made once.
@@ -47,12 +45,13 @@ def swept_points(
         SolveFailed: the tight solve ended early.
     """
     torch.set_num_threads(plan.threads)
-    split, size = plan.task.splits().validation.to(plan.device), plan.hyperparameters.eval_batch_size
-    reference = reference_output(model, split, plan.settings, size)
+    data = plan.task.source(plan.task.splits().validation, plan.device)
+    size = plan.hyperparameters.eval_batch_size
+    reference = reference_evaluation(plan.task, model, data, plan.settings, size)
     for each in wanted:
         settings = deployed(plan.settings, each)
         try:
-            found = measure(plan.task, model, split, settings, size, reference=reference, repeats=_REPEATS)
+            found = measure(plan.task, model, data, settings, size, reference=reference, repeats=_REPEATS)
         except SolveFailed as failure:
             yield SweptPoint(trial, each, {}, **_NOT_MEASURED, reason=str(failure))
             continue

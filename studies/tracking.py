@@ -26,10 +26,11 @@ _RUN_STATUS = {
     TrialStatus.COMPLETE: RunStatus.FINISHED,
     TrialStatus.DIVERGED: RunStatus.FAILED,
     TrialStatus.FAILED: RunStatus.FAILED,
+    TrialStatus.STOPPED: RunStatus.KILLED,
     TrialStatus.INTERRUPTED: RunStatus.KILLED,
     TrialStatus.RUNNING: RunStatus.RUNNING,
 }
-_ENDED = (TrialStatus.COMPLETE, TrialStatus.DIVERGED, TrialStatus.FAILED)
+_ENDED = (TrialStatus.COMPLETE, TrialStatus.DIVERGED, TrialStatus.FAILED, TrialStatus.STOPPED)
 _PATIENCE_S = (1.0, 2.0, 5.0, 10.0)  # between two attempts to reach a server that is down
 _INTERVAL_S = 1.0  # between two rounds of requests: their cost is the workers' where the server shares the machine
 _MS = 1000
@@ -44,6 +45,7 @@ class _Sent:
     status: str = ""  # of the run; empty where it has no params and tags yet
     last_ms: int | None = None  # ms since 1970, of the last of the epochs; None where that is not known
     standing: str = ""  # of the trial in its study
+    is_calibrated: bool = False  # whether it has the calibration of its worker
 
 
 class Tracker:
@@ -128,6 +130,9 @@ class Tracker:
 
     def _open(self) -> None:
         """Find out what the server has. Of two runs of a trial, made around a crash, the one that has more stays."""
+        experiment = self._client.get_experiment(self._experiment_id)
+        if experiment.name != self._study.name:  # a store that was made anew has given the number away
+            raise MlflowException(f"experiment {self._experiment_id} is {experiment.name!r}, not {self._study.name!r}")
         found: defaultdict[str, list[Run]] = defaultdict(list)
         for run in self._all_runs():
             found[run.data.tags.get(Tag.TRIAL, "")].append(run)
@@ -145,7 +150,8 @@ class Tracker:
                 self._client.delete_run(twin.info.run_id)
             status = best.info.status if best.data.params else ""
             standing = best.data.tags.get(Tag.FRONT, "")
-            self._sent[int(number)] = _Sent(best.info.run_id, _epoch(best), status, self._last_ms(best), standing)
+            has = "calibration_s" in best.data.metrics
+            self._sent[int(number)] = _Sent(best.info.run_id, _epoch(best), status, self._last_ms(best), standing, has)
 
     def _last_ms(self, run: Run) -> int | None:
         """Asked for where the trial had not completed: it may have gone another way since."""
@@ -224,8 +230,10 @@ class Tracker:
         if best is not None:
             time_ms = int(trial.epoch_times[trial.epochs.index(best)] * _MS)
             metrics += [Metric(name, value, time_ms, best.epoch) for name, value in best_metric_names(best).items()]
-        if is_new and trial.calibration_s is not None:
+        # A trial that goes on in another worker has another value: that of the last is told, once.
+        if trial.status in _ENDED and trial.calibration_s is not None and not sent.is_calibrated:
             metrics.append(Metric("calibration_s", trial.calibration_s, int(trial.began_s * _MS), 0))
+            sent.is_calibrated = True
         params = [Param(key, value) for key, value in config_params(trial.config).items()] if not sent.status else []
         tags = [RunTag(key, value) for key, value in trial_tags(trial, self._study.task).items()] if is_new else []
         standing = self._standings.get(trial.number)

@@ -4,7 +4,7 @@ import io
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,19 @@ import ray
 import torch
 from ray import tune
 
+from ndecore.errors import NDEError
+from ndecore.evaluation import estimated_gap
 from ndecore.metrics import EpochRecord
 from ndecore.training import TrainState, train
-from reports.records import Cause, TrialStatus
+from reports.records import Cause, SweptPoint
 from studies.build import build
 from studies.calibration import calibrate
 from studies.deadline import TimedOut, deadline
 from studies.divergence import DIVERGING, divergence
+from studies.events import Placement
+from studies.messages import MESSAGE, ORDER, Diverged, EpochDone, Message, Order, Unwritable
 from studies.sweeping import deployments, swept_points
-from studies.trial_files import WEIGHTS, checkpoint_name, write_whole
+from studies.trial_files import WEIGHTS, checkpoint_name, digest, write_whole
 
 _KEPT = 2  # checkpoints of an attempt: the last may be of an epoch that the driver never heard of
 _calibrations: dict[tuple[int, str], float] = {}  # of this process, s
@@ -29,18 +33,16 @@ _calibrations: dict[tuple[int, str], float] = {}  # of this process, s
 class TrialTrainable(tune.Trainable):
     """Trains one flat config. A worker process is reused for the next: importing torch again would cost seconds.
 
-    The Ray config holds `number`, `task`, `config` (the flat one), `folder` (of this attempt: all files go there),
-    `checkpoint` (to go on from, or None), `checkpoint_every` (epochs), `timeout_s` (left, or None), `gpu` (share),
-    `evaluate` (the solvers and tolerances of `evaluate_tolerances`, or None).
+    The Ray config holds an `Order`, each result a `Message`.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
         """Nothing but remembering the trial: Ray may set up an actor for a trial that has already ended elsewhere."""
-        self._trial = config
+        self._order: Order = config[ORDER]
         self._records: Iterator[EpochRecord] | None = None
         self._state: TrainState | None = None
         self._saved: list[Path] = []
-        self._spent_s = 0.0  # of this attempt
+        self._spent_s = self._order.spent_s
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Go on with another trial in the same process."""
@@ -50,64 +52,78 @@ class TrialTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train one epoch; a diverging run is a result with its reason, not an exception."""
         began = time.perf_counter()
-        result = {"placement": self._placement()} if self._state is None else {}
-        result |= self._epoch()
+        placement = self._placement() if self._state is None else None
+        news = self._epoch()
         worker_s = time.perf_counter() - began
         self._spent_s += worker_s
-        return {"done": result["status"] != TrialStatus.RUNNING.value, "worker_s": worker_s} | result
+        message = Message(self._order.number, news, worker_s, placement)
+        return {"done": message.ends_attempt, MESSAGE: message}
 
-    def _epoch(self) -> dict[str, Any]:
-        limit = self._trial["timeout_s"]
+    def _epoch(self) -> EpochDone | Diverged | Unwritable:
+        limit = self._order.timeout_s
         try:
             with deadline(None if limit is None else limit - self._spent_s):
                 record = next(self._records or self._begin())
-                points = self._swept() if record.solver_gap is not None and self._trial["evaluate"] else []
+                if record.epoch in self._order.gap_epochs:
+                    record = replace(record, solver_gap=self._gap())
+                points = self._swept() if record.is_last and self._order.solvers else ()
                 if limit is not None and self._spent_s > limit:
                     raise TimedOut
+        except SystemExit as error:  # Ray would take it for a lost worker
+            raise NDEError(f"its code asked to end the process: SystemExit: {error}") from error
         except DIVERGING as error:
-            found = divergence(error, self._trial["timeout_of_s"])
+            found = divergence(error, limit)
             if found.cause is Cause.MEMORY:
                 self._drop()
-            return {"status": TrialStatus.DIVERGED.value, "reason": found.reason, "cause": found.cause.value}
-        return {"points": points} | self._save(record)
+            return Diverged(found.reason, found.cause)
+        return self._save(record, points)
 
     def _begin(self) -> Iterator[EpochRecord]:
-        self._plan = plan = build(self._trial["task"], self._trial["config"], self._device)
+        self._plan = plan = build(self._order.task, self._order.config, self._device)
         self._state = TrainState(plan)
-        if self._trial["checkpoint"]:
-            saved = torch.load(self._trial["checkpoint"], weights_only=True, map_location=self._device)
+        if self._order.checkpoint:
+            saved = torch.load(self._order.checkpoint, weights_only=True, map_location=self._device)
             self._state.load_state_dict(saved)
         self._records = train(plan, self._state)
         return self._records
 
-    def _swept(self) -> list[dict[str, Any]]:
+    def _gap(self) -> float:
+        """About the solver gap of the model as it is now; of several seeds that of the first."""
+        assert self._state is not None
+        task, size = self._plan.task, self._plan.hyperparameters.eval_batch_size
+        held_out = task.source(task.splits().validation, self._plan.device)
+        return estimated_gap(task, self._state.model, held_out, self._plan.settings, size)
+
+    def _swept(self) -> tuple[SweptPoint, ...]:
         """The trained model solved in other ways, at the cost of an evaluation each."""
         assert self._state is not None
-        wanted = deployments(self._plan, self._trial["evaluate"]["solver"], self._trial["evaluate"]["rtol"])
-        return list(map(asdict, swept_points(self._plan, self._state.model, self._trial["number"], wanted)))
+        wanted = deployments(self._plan, self._order.solvers, self._order.rtols)
+        return tuple(swept_points(self._plan, self._state.model, self._order.number, wanted))
 
     @property
     def _device(self) -> str:
-        return "cuda" if self._trial["gpu"] and torch.cuda.is_available() else "cpu"
+        return "cuda" if self._order.gpu and torch.cuda.is_available() else "cpu"
 
-    def _placement(self) -> dict[str, Any]:
+    def _placement(self) -> Placement:
         """Where the trial runs, and how fast that is: measured once in each process."""
-        since, threads = time.time(), int(self._trial["config"]["threads"])
+        since, threads = time.time(), int(self._order.config["threads"])
         key = threads, self._device
         if key not in _calibrations:
             _calibrations[key] = calibrate(*key)
         node = f"{os.uname().nodename}-{ray.get_runtime_context().get_node_id()[:8]}"
-        gpus = ",".join(str(each) for each in ray.get_gpu_ids()) if self._trial["gpu"] else "cpu"
-        return {"node": node, "device": f"{node}/{gpus}", "since": since, "calibration_s": _calibrations[key]}
+        gpus = ",".join(str(each) for each in ray.get_gpu_ids()) if self._order.gpu else "cpu"
+        return Placement(node, f"{node}/{gpus}", since, _calibrations[key])
 
-    def _save(self, record: EpochRecord) -> dict[str, Any]:
+    def _save(self, record: EpochRecord, points: tuple[SweptPoint, ...]) -> EpochDone | Unwritable:
         """Files first: what the driver hears of is there."""
         assert self._state is not None
-        is_last, name, folder = record.solver_gap is not None, "", Path(self._trial["folder"])
+        name, weights, folder = "", None, self._order.folder
         try:
-            if is_last:
-                write_whole(folder / WEIGHTS, _bytes(self._state.model.state_dict()))
-            elif record.epoch % self._trial["checkpoint_every"] == 0:
+            if record.is_last:
+                content = _bytes(self._state.model.state_dict())
+                write_whole(folder / WEIGHTS, content)
+                weights = digest(content)
+            elif record.epoch % self._order.checkpoint_every == 0:
                 name = checkpoint_name(folder, record.epoch)
                 self._saved.append(folder.parent / name)
                 write_whole(self._saved[-1], _bytes(self._state.state_dict()))
@@ -115,10 +131,8 @@ class TrialTrainable(tune.Trainable):
                     old.unlink(missing_ok=True)
                 self._saved = self._saved[-_KEPT:]
         except OSError as error:
-            reason = f"{folder}: cannot be written: {error.strerror or error}"
-            return {"status": TrialStatus.INTERRUPTED.value, "reason": reason, "cause": ""}
-        status = TrialStatus.COMPLETE if is_last else TrialStatus.RUNNING
-        return {"status": status.value, "reason": "", "cause": "", "record": asdict(record), "checkpoint": name}
+            return Unwritable(f"{folder}: cannot be written: {error.strerror or error}")
+        return EpochDone(record, name, points, weights)
 
     def _drop(self) -> None:
         """Let go of what fills the memory, for the next trial in this process."""

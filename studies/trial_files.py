@@ -4,11 +4,16 @@ An attempt writes into its own folder only. A worker that lives on after its dri
 up can so do no harm: nobody reads what it writes.
 """
 
+import hashlib
 import os
 import shutil
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
-WEIGHTS = "weights.pt"
+from ndecore.errors import InputError
+from studies.events import Digest
+
+WEIGHTS, ERROR = "weights.pt", "error.txt"  # the latter: the traceback of a trial that failed
 
 
 def trial_folder(study_folder: Path, number: int) -> Path:
@@ -41,6 +46,23 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
+def digest(content: bytes) -> Digest:
+    """By which a file is known again."""
+    return Digest(hashlib.sha256(content).hexdigest(), len(content))
+
+
+def check_whole(path: Path, expected: Digest) -> None:
+    """Whether a file is the one that was written; raise `InputError` where it is not there, cut off or changed."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}; the ledger says that it was written") from None
+    if len(content) < expected.bytes:
+        raise InputError(f"{path}: was cut off: got {len(content)} bytes, allowed: {expected.bytes}; train it again")
+    if digest(content) != expected:
+        raise InputError(f"{path}: was changed since its trial ended: its checksum is another one; train it again")
+
+
 def settle(study_folder: Path, number: int, attempt: int) -> None:
     """Keep of an ended trial its weights alone. Doing it twice, or half and again, comes to the same."""
     folder, weights = trial_folder(study_folder, number), attempt_folder(study_folder, number, attempt) / WEIGHTS
@@ -48,3 +70,17 @@ def settle(study_folder: Path, number: int, attempt: int) -> None:
         weights.replace(folder / WEIGHTS)
     for left in folder.glob("attempt-*"):
         shutil.rmtree(left, ignore_errors=True)
+
+
+def settle_all(study_folder: Path, attempts: Mapping[int, int], ended: Collection[int]) -> None:
+    """Settle what a killed driver had not: trials that ended and still have the folder of an attempt.
+
+    Args:
+        study_folder: of the study.
+        attempts: the last of each trial.
+        ended: the numbers of the trials that have ended.
+    """
+    unsettled = {path.parent.name for path in study_folder.glob("trials/*/attempt-*")}
+    for number in ended:
+        if trial_folder(study_folder, number).name in unsettled:
+            settle(study_folder, number, attempts[number])

@@ -7,11 +7,14 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from ndecore.adjoints.replay import Bars, Products, add, gathered, known_parameters
+from ndecore.adjoints.replay import Bars, Products, add, buffers_kept, gathered, known_parameters
+from ndecore.autocast import outside_autocast
+from ndecore.facts import Equations
 from ndecore.integrate import Accepted, Adjoint, Problem, SolveSettings, integrate, step_records
 from ndecore.norms import Measured, SizeTape, StepSizes, refuse_second_derivative
+from ndecore.reliability import warn_of_instability
 from ndecore.solution import Solution
-from ndecore.terms import ODETerm, SDETerm
+from ndecore.terms import SDETerm
 from ndecore.types import Carry, State, States
 
 _FEW, _MOST = 16384, 32  # elements in the states of the steps that are made again at once, and how many at most
@@ -31,7 +34,7 @@ class Checkpointed(Adjoint):
 
     differentiates_records: ClassVar[bool] = True
     tapes_states: ClassVar[bool] = False
-    solves: ClassVar[tuple[type, ...]] = (ODETerm, SDETerm)
+    equations: ClassVar[tuple[Equations, ...]] = ("ordinary", "stochastic")
 
     def solve(self, problem: Problem, settings: SolveSettings) -> Solution:
         """Solve without a tape and remember the steps; see `Adjoint.solve`."""
@@ -42,10 +45,12 @@ class Checkpointed(Adjoint):
         parameters = known_parameters(problem.term, self)
         y1, ys, sizes = _Solve.apply(run, found, problem.y0, *parameters)
         solution = replace(found[0], y1=y1, ys=ys)
+        warn_of_instability(solution, settings.solver)
         if not problem.differentiable_records:
             return solution
         t, dt = solution.records.t, solution.records.dt
         records = step_records(t, dt, StepSizes(*sizes), problem.n_sized, settings.solver)
+        records = replace(records, rounding=solution.records.rounding)
         # The last stage of the last step serves the estimates alone.
         for_estimates = settings.solver.evaluations_for_estimates * (solution.stats.n_accepted > 0)
         n_differentiated = solution.stats.n_differentiated + for_estimates
@@ -61,6 +66,7 @@ class _Kept(NamedTuple):
     carry: Carry  # of the step before
     inside: range  # the outputs inside the step, by number
     at_end: range  # those at its end
+    is_fresh: bool  # whether the carry is from `Solver.start`
 
 
 class _Run:
@@ -76,8 +82,8 @@ class _Run:
         return integrate(self.problem, self.settings, self._watch)
 
     def _watch(self, accepted: Accepted) -> None:
-        t, dt, y0, carry, _, sizes, inside, at_end = accepted
-        self.steps.append(_Kept(t, dt, y0, carry, inside, at_end))
+        t, dt, y0, carry, _, sizes, inside, at_end, is_fresh = accepted
+        self.steps.append(_Kept(t, dt, y0, carry, inside, at_end, is_fresh and t != self.problem.t0))
         if self.problem.differentiable_records:
             self.sizes.append(sizes)
 
@@ -105,13 +111,15 @@ class _Run:
         s, (y_bar, carry_bar, ys_bar, sizes_bar) = self.settings, bars
         made: list[Tensor] = []
         cotangents: list[Tensor | None] = []
-        tape, scratch = SizeTape(s.rtol, s.atol), s.solver.scratch(self.problem.y0)
+        tape, scratch = SizeTape(s.rtol, s.atol, self.problem.norm), s.solver.scratch(self.problem.y0)
         with torch.enable_grad():
             first = self.steps[chunk.start]
             y0, carry0 = (x.detach().requires_grad_() for x in (first.y0, first.carry))
             y, carry = y0, carry0
             for n in chunk:
                 step = self.steps[n]
+                if step.is_fresh:
+                    carry = s.solver.start(products.term, step.t, y)
                 again = s.solver.step(products.term, step.t, step.dt, y, carry, scratch)
                 if sizes_bar is not None:
                     left = Measured(again.differences(), y, again.y1)
@@ -153,6 +161,7 @@ class _Solve(Function):
         refuse_second_derivative("the gradient of the adjoint checkpointed")
         term = ctx.run.problem.term
         products = Products(term.fresh(), ctx.saved_tensors[1:])
-        (to_y0,), to_parameters = ctx.run.pull(products, y_bar, ys_bar, sizes_bar)
+        with outside_autocast(ctx.run.problem.y0.device), buffers_kept(term.modules):
+            (to_y0,), to_parameters = ctx.run.pull(products, y_bar, ys_bar, sizes_bar)
         term.counts.n_replayed += products.term.n_evaluations
         return None, None, to_y0, *to_parameters

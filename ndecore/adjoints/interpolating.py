@@ -1,7 +1,6 @@
 """The continuous adjoint that reads y(t) from the forward solve."""
 
 import math
-from bisect import bisect_right
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -9,14 +8,18 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from ndecore.adjoints.replay import Bars, Products, gathered, known_parameters
-from ndecore.errors import SolveFailed
+from ndecore.adjoints.replay import Bars, Products, buffers_kept, gathered, known_parameters
+from ndecore.autocast import outside_autocast
+from ndecore.dense import Path
+from ndecore.errors import InputError, SolveFailed
+from ndecore.graphs import is_batched
 from ndecore.integrate import Accepted, Adjoint, Problem, SolveSettings, integrate
 from ndecore.norms import refuse_second_derivative, rms_norm
 from ndecore.solution import Solution, StepRecords
 from ndecore.solvers.bosh3 import Bosh3
 from ndecore.status import Status
 from ndecore.terms import Term
+from ndecore.tolerances import least
 from ndecore.types import State, States
 
 _DENSE = 4  # times as many outputs as steps
@@ -51,38 +54,10 @@ class Interpolating(Adjoint):
         return replace(found[0], y1=y1, ys=ys)
 
 
-class _Path:
-    """y(t) of a finished solve."""
-
-    def __init__(self, y0: State) -> None:
-        self._y0 = y0
-        self._starts: list[float] = []
-        self._steps: list[Accepted] = []
-        self._sign = 1.0
-
-    @property
-    def n_steps(self) -> int:
-        """The steps that were accepted."""
-        return len(self._steps)
-
-    def watch(self, accepted: Accepted) -> None:
-        """Take in the next accepted step."""
-        self._sign = math.copysign(1.0, accepted.dt)
-        self._starts.append(self._sign * accepted.t)
-        self._steps.append(accepted)
-
-    def at(self, t: float) -> State:
-        """The state at t."""
-        if not self._steps:
-            return self._y0
-        step = self._steps[max(0, bisect_right(self._starts, self._sign * t) - 1)]
-        return step.y0 if t == step.t else step.step.interpolate([t])[0]
-
-
 class _AdjointTerm(Term):
     """d/dt (a, g) = (-a df/dy, -a df/dtheta) along a path, as one vector [n + parameters]."""
 
-    def __init__(self, products: Products, path: _Path, n: int) -> None:
+    def __init__(self, products: Products, path: Path, n: int) -> None:
         super().__init__()
         self._products, self._path, self._n = products, path, n
         self._at: tuple[float, State, State] | None = None
@@ -113,16 +88,19 @@ class _Run:
 
     def __init__(self, problem: Problem, settings: SolveSettings) -> None:
         self.problem, self.settings = replace(problem, y0=problem.y0.detach()), settings
-        self.path = _Path(self.problem.y0)
+        self.path = Path(self.problem.y0, math.copysign(1.0, problem.t1 - problem.t0))
         self.end = problem.t0
 
     def solve(self) -> Solution:
         """Solve, keeping each accepted step."""
-        solution = integrate(self.problem, self.settings, self.path.watch, keeps_steps=True)
+        solution = integrate(self.problem, self.settings, self._watch, keeps_steps=True)
         if solution.stats.n_accepted:
             t, dt = solution.records.t[-1].item(), solution.records.dt[-1].item()
             self.end = self.problem.t1 if solution.status is Status.SUCCESS else t + dt
         return solution
+
+    def _watch(self, accepted: Accepted) -> None:
+        self.path.add(accepted.t, accepted.y0, accepted.step)
 
     def pull(self, products: Products, y_bar: Tensor | None, ys_bar: Tensor | None) -> Bars:
         """The cotangents of y0 and of the parameters, from those of y1 and of the outputs."""
@@ -133,10 +111,10 @@ class _Run:
             state[:n] += y_bar.reshape(-1)
         at, step = self.end, None
         term, settings = _AdjointTerm(products, self.path, n), self._settings_back(len(stops))
-        for stop, outputs in stops:
+        for stop, outputs, go_on in stops:
             if stop != at:
                 state, step = self._back(term, settings, state, (at, stop), step)
-                at = stop
+            at = go_on
             jump = gathered(ys_bar, outputs)
             if jump is not None:
                 state[:n] += jump.reshape(-1)
@@ -145,21 +123,32 @@ class _Run:
         bars = [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
         return Bars([bars[0]], list(bars[1:]))
 
-    def _stops(self, ys_bar: Tensor | None) -> list[tuple[float, range]]:
-        """The output times from the end to the start, with the numbers of their outputs; last the start itself."""
-        stops = [(self.problem.t0, range(0))]
+    def _stops(self, ys_bar: Tensor | None) -> list[tuple[float, range, float]]:
+        """The output times and jumps from the end to the start, with the numbers of their outputs, and where to go on;
+        last the start itself.
+        """
+        problem, sign = self.problem, math.copysign(1.0, self.problem.t1 - self.problem.t0)
+        stops = [(problem.t0, range(0), problem.t0)]
+        stops += [
+            (s.resume, range(0), s.end)
+            for s in problem.stops()
+            if sign * s.end < sign * min(s.resume, self.end, key=lambda t: sign * t)
+        ]
         if ys_bar is not None and len(ys_bar):
             ts = self.problem.ts[: len(ys_bar)]
             firsts = [i for i, t in enumerate(ts) if i == 0 or t != ts[i - 1]]
-            stops += [(ts[a], range(a, b)) for a, b in zip(firsts, [*firsts[1:], len(ts)], strict=True)]
-        return stops[::-1]
+            stops += [(ts[a], range(a, b), ts[a]) for a, b in zip(firsts, [*firsts[1:], len(ts)], strict=True)]
+        return sorted(stops, key=lambda stop: sign * stop[0], reverse=True)
 
     def _settings_back(self, n_stops: int) -> SolveSettings:
         # Each output is a stop. Where there are many more of them than the solve had steps, even one step of a method
         # of high order in each interval is more than is needed, and order 3 meets the tolerance with half the stages.
-        if self.settings.controller.needs_error and n_stops > _DENSE * self.path.n_steps:
-            return replace(self.settings, solver=Bosh3())
-        return self.settings
+        settings = self.settings
+        if settings.controller.needs_error and n_stops > _DENSE * self.path.n_steps:
+            settings = replace(settings, solver=Bosh3())
+        # Cotangents have other units than the state: of tolerances by element they take the least.
+        rtol, atol = least(settings.rtol), least(settings.atol)
+        return replace(settings, rtol=rtol, atol=atol or rtol)
 
     def _back(
         self, term: _AdjointTerm, settings: SolveSettings, state: State, span: tuple[float, float], first: float | None
@@ -173,7 +162,7 @@ class _Run:
             return state, abs(span[1] - span[0])
         # The equation is linear: solved for a cotangent of size 1, whatever the scale of the loss is.
         unit = torch.cat([state[:n] / size, torch.zeros_like(state[n:])])
-        problem = Problem(term, unit, *span, n_controlled=n, first_step=first)
+        problem = Problem(term, unit, *span, n_controlled=n, first_step=first, norm=self.problem.norm)
         solution = integrate(problem, replace(settings, atol=settings.atol * rms_norm(unit[:n]).item()))
         if solution.status is not Status.SUCCESS:
             ending = solution.ending()
@@ -208,10 +197,16 @@ class _Solve(Function):
     @staticmethod
     def backward(ctx: Any, y_bar: Tensor | None, ys_bar: Tensor | None) -> tuple[Any, ...]:
         refuse_second_derivative("the gradient of the adjoint interpolating")
+        if is_batched():
+            raise InputError(
+                "is_grads_batched: got true with Interpolating, which chooses its steps for one cotangent, allowed: "
+                "false, or the adjoint tape or checkpointed"
+            )
         term = ctx.run.problem.term
         products = Products(term.fresh(), ctx.saved_tensors[1:])
         before = term.n_evaluations
-        (to_y0,), to_parameters = ctx.run.pull(products, y_bar, ys_bar)
+        with outside_autocast(ctx.run.problem.y0.device), buffers_kept(term.modules):
+            (to_y0,), to_parameters = ctx.run.pull(products, y_bar, ys_bar)
         # Dense output may have evaluated the field for stages of its own.
         for_outputs, term.counts.n_evaluations = term.n_evaluations - before, before
         term.counts.n_replayed += products.term.n_evaluations + for_outputs

@@ -1,13 +1,14 @@
 """What adjoints share that evaluate the vector field again: its parameters, and vector-Jacobian products."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
-from torch.autograd.graph import get_gradient_edge
+from torch import Tensor, nn
 
 from ndecore.errors import InputError
+from ndecore.graphs import unknown_leaf
 from ndecore.integrate import Adjoint
 from ndecore.terms import Term
 from ndecore.types import State
@@ -22,6 +23,15 @@ def known_parameters(term: Term, adjoint: Adjoint) -> tuple[Tensor, ...]:
         )
     # Each once: a gradient that is handed out twice would be counted twice.
     return tuple({id(each): each for each in term.parameters if each.requires_grad}.values())
+
+
+@contextmanager
+def buffers_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Evaluate again without counting again: running statistics (batch norm) are then as they were before."""
+    kept = [(buffer, buffer.clone()) for module in modules for buffer in module.buffers()]
+    yield
+    for buffer, before in kept:
+        buffer.data.copy_(before)  # of which graphs that have saved the buffer are not to hear
 
 
 class Bars(NamedTuple):
@@ -48,24 +58,13 @@ class Products:
         if self._is_checked:
             return
         self._is_checked = True
-        if not slope.requires_grad:
-            return
-        # Edges and not tensors: a parameter may be computed from others, and the slope may be a leaf.
-        seen = {_edge(tensor) for tensor in (*inputs, *self.parameters) if tensor.requires_grad}
-        waiting = [_edge(slope)]
-        while waiting:
-            edge = waiting.pop()
-            if edge[0] is None or edge in seen:
-                continue
-            seen.add(edge)
-            leaf = getattr(edge[0], "variable", None)  # of the nodes that end a graph
-            if leaf is not None:
-                raise InputError(
-                    f"parameters: the vector field depends on a tensor of shape {tuple(leaf.shape)} that is not among "
-                    "them, or on what was computed from it, and its gradient would be lost; name with `parameters` "
-                    "everything that the field depends on, or use the adjoint tape"
-                )
-            waiting.extend(edge[0].next_functions)
+        leaf = unknown_leaf(slope, (*inputs, *self.parameters))
+        if leaf is not None:
+            raise InputError(
+                f"parameters: the vector field depends on a tensor of shape {tuple(leaf.shape)} that is not among "
+                "them, or on what was computed from it, and its gradient would be lost; name with `parameters` "
+                "everything that the field depends on, or use the adjoint tape"
+            )
 
     def pull(
         self,
@@ -83,12 +82,6 @@ class Products:
         ones, bars = zip(*live, strict=True)
         found = torch.autograd.grad(ones, inputs, bars, retain_graph=retain_graph, allow_unused=True)
         return Bars(list(found[: len(states)]), list(found[len(states) :]))
-
-
-def _edge(tensor: Tensor) -> tuple[Any, int]:
-    """Where the gradient of a tensor goes."""
-    edge = get_gradient_edge(tensor)
-    return edge.node, edge.output_nr
 
 
 def add(left: Tensor | None, right: Tensor | None) -> Tensor | None:

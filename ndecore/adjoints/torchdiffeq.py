@@ -3,21 +3,23 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 import torchdiffeq
 from torch import Tensor
 
 from ndecore.adjoints import TORCHDIFFEQ_ADAPTIVE, TORCHDIFFEQ_METHODS
-from ndecore.adjoints.replay import Products, known_parameters
+from ndecore.adjoints.replay import Products, buffers_kept, known_parameters
 from ndecore.errors import InputError
 from ndecore.integrate import Adjoint, Problem, SolveSettings, Watch
+from ndecore.keys import Above, OneOf, check_fields
 from ndecore.norms import rms_norm
 from ndecore.running_cost import ChargedTerm
 from ndecore.solution import Solution, SolveStats, StepRecords
 from ndecore.status import Status
 from ndecore.terms import ODETerm
+from ndecore.tolerances import least
 from ndecore.types import State, States
 
 _PER_STEP = 10  # evaluations that a step of a method which does not count them is taken to cost
@@ -39,19 +41,17 @@ class Torchdiffeq(Adjoint):
     Reference: Chen, torchdiffeq, https://github.com/rtqichen/torchdiffeq.
     """
 
-    method: str = "dopri5"
-    step_size: float | None = None
+    method: Annotated[str, OneOf(*TORCHDIFFEQ_METHODS), "The step method of torchdiffeq."] = "dopri5"
+    step_size: Annotated[
+        float | None, Above(0), "The step of torchdiffeq's methods of constant steps; unit of time."
+    ] = None
     differentiates_records: ClassVar[bool] = False
     tapes_states: ClassVar[bool] = True
-    is_closed: ClassVar[bool] = True
+    # Of the others torchdiffeq does not tell the steps.
+    telling_methods: ClassVar[tuple[str, ...] | None] = TORCHDIFFEQ_ADAPTIVE
 
     def __post_init__(self) -> None:
-        _check(self.method, self.step_size)
-
-    @property
-    def tells_steps(self) -> bool:
-        """Whether the method is an adaptive one: of the others torchdiffeq does not tell the steps."""
-        return self.method in TORCHDIFFEQ_ADAPTIVE
+        check_fields(self)
 
     def solve(self, problem: Problem, settings: SolveSettings) -> Solution:
         """Solve by `odeint`; see `Adjoint.solve`."""
@@ -69,19 +69,17 @@ class TorchdiffeqAdjoint(Adjoint):
     Reference: Chen et al., Neural ordinary differential equations, NeurIPS 2018.
     """
 
-    method: str = "dopri5"
-    step_size: float | None = None
+    method: Annotated[str, OneOf(*TORCHDIFFEQ_METHODS), "The step method of torchdiffeq."] = "dopri5"
+    step_size: Annotated[
+        float | None, Above(0), "The step of torchdiffeq's methods of constant steps; unit of time."
+    ] = None
     differentiates_records: ClassVar[bool] = False
     tapes_states: ClassVar[bool] = False
-    is_closed: ClassVar[bool] = True
+    # Of the others torchdiffeq does not tell the steps.
+    telling_methods: ClassVar[tuple[str, ...] | None] = TORCHDIFFEQ_ADAPTIVE
 
     def __post_init__(self) -> None:
-        _check(self.method, self.step_size)
-
-    @property
-    def tells_steps(self) -> bool:
-        """Whether the method is an adaptive one: of the others torchdiffeq does not tell the steps."""
-        return self.method in TORCHDIFFEQ_ADAPTIVE
+        check_fields(self)
 
     def solve(self, problem: Problem, settings: SolveSettings) -> Solution:
         """Solve by `odeint_adjoint`; see `Adjoint.solve`."""
@@ -92,11 +90,15 @@ class TorchdiffeqAdjoint(Adjoint):
         return box.solve(torchdiffeq.odeint_adjoint, {"adjoint_params": parameters})
 
 
-def _check(method: str, step_size: float | None) -> None:
-    if method not in TORCHDIFFEQ_METHODS:
-        raise InputError(f"method: got {method!r}, allowed: {', '.join(TORCHDIFFEQ_METHODS)}")
-    if step_size is not None and not (math.isfinite(step_size) and step_size > 0):
-        raise InputError(f"step_size: got {step_size!r}, allowed: a finite number > 0, or None")
+def _step_options(problem: Problem, settings: SolveSettings) -> dict[str, Any]:
+    """What its adaptive methods are told about steps."""
+    options: dict[str, Any] = {"max_num_steps": settings.max_steps, "max_step": settings.max_step}
+    if settings.first_step is not None:
+        options["first_step"] = settings.first_step
+    for name in ("step_t", "jump_t"):
+        if times := getattr(problem, name):
+            options[name] = torch.tensor(times, dtype=torch.float64, device=problem.y0.device)
+    return options
 
 
 class _Field:
@@ -122,7 +124,8 @@ class _Field:
     def __call__(self, t: Tensor, y: State) -> State:
         if not self.is_solving:
             self.term.counts.n_replayed += 1
-            slope = self.term.field(t, y)
+            with buffers_kept(self.term.modules):
+                slope = self.term.field(t, y)
             if self.products is not None and torch.is_grad_enabled():
                 self.products.check(slope, t, y)
             return slope
@@ -173,9 +176,10 @@ class _Box:
         is_adaptive = method in TORCHDIFFEQ_ADAPTIVE
         self.options: dict[str, Any] = {}
         if is_adaptive:
-            self.options["max_num_steps"] = settings.max_steps
-            if problem.n_controlled is not None:
-                self.options["norm"] = lambda x: rms_norm(x.reshape(-1)[: problem.n_controlled])
+            self.options |= _step_options(problem, settings)
+            if problem.n_controlled is not None or problem.norm is not None:
+                norm = problem.norm or rms_norm
+                self.options["norm"] = lambda x: norm(x.reshape(-1)[: problem.n_controlled])
         elif step_size is not None and method != "scipy_solver":
             self.options["step_size"] = step_size
         counts_steps = is_adaptive or method != "scipy_solver"
@@ -209,10 +213,9 @@ class _Box:
         status, found, last = Status.SUCCESS, y0.unsqueeze(0), None
         if len(times) > 1:
             ts = torch.tensor(times, dtype=torch.float64, device=y0.device)
-            rtol, atol = self.settings.rtol, self.settings.atol
             try:
                 found = integrator(
-                    self.field, y0, ts, rtol=rtol, atol=atol, method=self.method, options=self.options, **more
+                    self.field, y0, ts, **self._tolerances(more), method=self.method, options=self.options, **more
                 )
             except _TooManyEvaluations:
                 status = Status.MAX_STEPS
@@ -221,12 +224,25 @@ class _Box:
                     raise
                 status, last = self._status_of(failure), self.field.last
                 del self.field.steps[self.field.n_before_last :]
-        is_finite = found.detach().isfinite().flatten(1).all(1).tolist()
+        is_finite = found.detach().isfinite().reshape(len(found), -1).all(1).tolist()
         if not all(is_finite):
             status, found = Status.NON_FINITE, found[: max(1, is_finite.index(False))]
         elif status is Status.SUCCESS and len(found) < len(times):  # how scipy tells the same
             status = Status.STEP_UNDERFLOW
         return status, found, found[-1] if last is None else last
+
+    def _tolerances(self, more: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the settings; where they are by element, of the state beside which nothing else is controlled."""
+        n_more = self.problem.y0.numel() - self.problem.n_sized
+        found: dict[str, Any] = {}
+        for name in ("rtol", "atol"):
+            given = getattr(self.settings, name)
+            if isinstance(given, Tensor) and more:  # cotangents have other units than the state
+                found[f"adjoint_{name}"] = least(given)
+            if isinstance(given, Tensor) and n_more:
+                given = torch.cat([given, given.new_ones(n_more)])
+            found[name] = given
+        return found
 
     def _records(self) -> StepRecords:
         steps = self.field.steps

@@ -5,17 +5,19 @@ import warnings
 from abc import ABC
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 import torchsde
 from torch import Tensor
 
-from ndecore.adjoints import TORCHSDE_METHODS
-from ndecore.adjoints.replay import Products, known_parameters
+from ndecore.adjoints import TORCHSDE_ITO_METHODS, TORCHSDE_METHODS
+from ndecore.adjoints.replay import Products, buffers_kept, known_parameters
 from ndecore.brownian import BrownianPath, ForeignPath
 from ndecore.errors import InputError
+from ndecore.facts import Equations
 from ndecore.integrate import Adjoint, Problem, SolveSettings
+from ndecore.keys import Above, OneOf, check_fields
 from ndecore.solution import Solution, SolveStats, StepRecords
 from ndecore.status import Status
 from ndecore.terms import SDETerm
@@ -30,23 +32,16 @@ Integrator = Callable[..., Tensor]
 class _Closed(Adjoint, ABC):
     """What both have: torchsde's method, its steps, and that it shows neither error nor steps."""
 
-    method: str = "srk"
-    step_size: float = 1e-2
+    method: Annotated[str, OneOf(*TORCHSDE_METHODS), "The step method of torchsde."] = "srk"
+    step_size: Annotated[float, Above(0), "The step of torchsde's methods; unit of time."] = 1e-2
     adaptive: bool = False
     differentiates_records: ClassVar[bool] = False
-    solves: ClassVar[tuple[type, ...]] = (SDETerm,)
-    is_closed: ClassVar[bool] = True
+    equations: ClassVar[tuple[Equations, ...]] = ("stochastic",)
+    telling_methods: ClassVar[tuple[str, ...] | None] = ()  # torchsde tells its steps with none
+    ito_methods: ClassVar[tuple[str, ...] | None] = TORCHSDE_ITO_METHODS
 
     def __post_init__(self) -> None:
-        if self.method not in TORCHSDE_METHODS:
-            raise InputError(f"method: got {self.method!r}, allowed: {', '.join(TORCHSDE_METHODS)}")
-        if not (math.isfinite(self.step_size) and self.step_size > 0):
-            raise InputError(f"step_size: got {self.step_size!r}, allowed: a finite number > 0")
-
-    @property
-    def tells_steps(self) -> bool:
-        """Never: torchsde does not tell its steps."""
-        return False
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -159,8 +154,10 @@ class _Equation:
         return found.reshape(*y.shape, 1 if self.noise_type == "scalar" else found.shape[-1])
 
     def _now(self, t: Tensor, y: Tensor, evaluate: Callable[[SDETerm, float, State], Tensor]) -> Tensor:
-        term = self._term if self.is_solving else self._again
-        return evaluate(term, float(t), y.reshape(self._shape))
+        if self.is_solving:
+            return evaluate(self._term, float(t), y.reshape(self._shape))
+        with buffers_kept(self._again.modules):
+            return evaluate(self._again, float(t), y.reshape(self._shape))
 
     def _checked(self, found: Tensor, y: Tensor) -> Tensor:
         if not self.is_solving and self._products is not None and torch.is_grad_enabled():

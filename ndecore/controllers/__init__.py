@@ -1,5 +1,6 @@
 """Step size controllers, by name."""
 
+from ndecore.facts import ControllerFacts
 from ndecore.registry import Registry
 
 CONTROLLERS = Registry(
@@ -10,4 +11,7 @@ CONTROLLERS = Registry(
         "pid": "ndecore.controllers.proportional_integral_derivative:PIDController",
         "constant": "ndecore.controllers.constant:ConstantStep",
     },
+    ControllerFacts,
+    "ndecore.controllers.base:Controller",
+    "ndecore.controllers",
 )

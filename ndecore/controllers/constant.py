@@ -3,10 +3,10 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from ndecore.controllers.base import Controller, ControllerState, Start, Verdict
-from ndecore.errors import InputError
+from ndecore.keys import Above, check_fields
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,12 @@ class ConstantStep(Controller):
     Reference: Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, II.3.
     """
 
-    step_size: float
+    step_size: Annotated[float, Above(0), "The step of the controller `constant`; unit of time."]
     needs_error: ClassVar[bool] = False
     stretch: ClassVar[float] = 1 + 1e-6  # room for the rounding of a sum of steps, not for a longer step
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.step_size) and self.step_size > 0):
-            raise InputError(f"step_size: got {self.step_size!r}, allowed: a finite number > 0")
+        check_fields(self)
 
     def start(self, span: float, probe: Callable[[], float]) -> Start:
         """Begin with the step; the probe is not called, and there is nothing to remember."""

@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
-from ndecore.norms import rms_norm, tolerance_scale
+from ndecore.norms import Norm, rms_norm, tolerance_scale
 from ndecore.terms import SDETerm, Term
 from ndecore.types import Carry, Scalar, State
 
@@ -20,9 +21,10 @@ def initial_step(  # noqa: PLR0913, PLR0917 - the inputs of the published algori
     f0: Carry,
     span: float,
     order: float,
-    rtol: float,
-    atol: float,
+    rtol: float | Tensor,
+    atol: float | Tensor,
     n_controlled: int | None = None,
+    norm: Norm | None = None,
 ) -> float:
     """Hairer's automatic step: small enough for the slope and the curvature at t0. Costs one evaluation.
 
@@ -40,16 +42,24 @@ def initial_step(  # noqa: PLR0913, PLR0917 - the inputs of the published algori
         rtol: relative tolerance, dimensionless.
         atol: absolute tolerance, unit of y.
         n_controlled: leading elements of the flattened state that count; all if None.
+        norm: of what is scaled; the root mean square if None.
 
     Returns:
         The step, in units of time; NaN where y0 or f0 is not finite.
 
     Reference: Hairer, Norsett, Wanner I, II.4; exponent 1/order as in OrdinaryDiffEq.jl `initdt`, used by both papers.
     """
-    scale = tolerance_scale(y0, y0, rtol, atol)
+
+    def cut(x: Tensor) -> Tensor:
+        return x if n_controlled is None else x.reshape(-1)[:n_controlled]
+
+    scale, measure = tolerance_scale(cut(y0), cut(y0), rtol, atol), norm or rms_norm
+    has_zeros = isinstance(atol, Tensor) or atol == 0
 
     def size(x: State) -> Scalar:
-        return rms_norm((x / scale).reshape(-1)[:n_controlled])
+        scaled = cut(x) / scale
+        # An element that is 0 has no scale without an absolute tolerance, and tells nothing here.
+        return measure(torch.where(scale > 0, scaled, 0.0) if has_zeros else scaled)
 
     if isinstance(term, SDETerm):
         return _stochastic_step(term, t0, y0, f0, span, order, size)

@@ -4,7 +4,7 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from ndecore.datasets.base import Split, Splits
+from ndecore.datasets.base import Splits
 
 
 def digits(split_seed: int = 0) -> Splits:
@@ -25,7 +25,7 @@ def digits(split_seed: int = 0) -> Splits:
     )
     return Splits(
         *(
-            Split(torch.tensor(x, dtype=torch.float32), torch.tensor(y, dtype=torch.int64))
+            {"inputs": torch.tensor(x, dtype=torch.float32), "targets": torch.tensor(y, dtype=torch.int64)}
             for x, y in ((train_x, train_y), (validation_x, validation_y), (test_x, test_y))
         )
     )

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ndecore.datasets.base import Split, Splits
+from ndecore.datasets.base import Splits
 from ndecore.integrate import SolveSettings
 from ndecore.solvers.dop853 import DOP853
 from ndecore.solving import solve
@@ -61,4 +61,4 @@ def spiral(seed: int = 0) -> Splits:
         points = initial_points(seed, sum(_SIZES))
         targets = paths(points)
     parts = zip(points.float().split(_SIZES), targets.float().split(_SIZES), strict=True)
-    return Splits(*(Split(inputs, target) for inputs, target in parts))
+    return Splits(*({"inputs": inputs, "targets": target} for inputs, target in parts))

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ndecore.datasets.base import Split, Splits
+from ndecore.datasets.base import Splits
 from ndecore.datasets.spiral import DAMPING, ROTATION
 
 Moments: TypeAlias = Float[Tensor, "batch times 2 2"]  # mean and variance (third axis) of both coordinates (last)
@@ -87,5 +87,5 @@ def spiral_sde(seed: int = 0) -> Splits:
     for generator, n in zip(np.random.default_rng(seed).spawn(len(_SIZES)), _SIZES, strict=True):
         paths = torch.from_numpy(simulate(generator.standard_normal((STEPS, 2, N_PATHS)))).permute(2, 0, 1)
         target = moments(paths).float()
-        parts.append(Split(torch.tensor(START).expand(n, 2), target.expand(n, *target.shape)))
+        parts.append({"inputs": torch.tensor(START).expand(n, 2), "targets": target.expand(n, *target.shape)})
     return Splits(*parts)

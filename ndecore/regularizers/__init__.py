@@ -1,5 +1,6 @@
 """Penalties that make a model cheaper to solve, and schedules of their weight, by name."""
 
+from ndecore.facts import RegularizerFacts, ScheduleFacts
 from ndecore.registry import Registry
 
 REGULARIZERS = Registry(
@@ -14,7 +15,11 @@ REGULARIZERS = Registry(
         "steer": "ndecore.regularizers.steer:STEER",
         "taynode": "ndecore.regularizers.taynode:TayNODE",
         "rnode": "ndecore.regularizers.rnode:RNODE",
+        "tpr": "ndecore.regularizers.tpr:TPR",
     },
+    RegularizerFacts,
+    "ndecore.regularizers.base:Regularizer",
+    "ndecore.regularizers",
 )
 SCHEDULES = Registry(
     "schedule",
@@ -25,4 +30,7 @@ SCHEDULES = Registry(
         "warmup": "ndecore.regularizers.schedules:WarmUp",
         "dual_ascent": "ndecore.regularizers.schedules:DualAscent",
     },
+    ScheduleFacts,
+    "ndecore.regularizers.schedules:Schedule",
+    "ndecore.schedules",
 )

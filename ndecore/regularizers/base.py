@@ -2,21 +2,28 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-from ndecore.errors import InputError
+from ndecore.compatibility import chosen, estimate_clashes, penalty_clashes, refuse
+from ndecore.facts import AdjointFacts, RegularizerFacts, Settings, SolverFacts
 from ndecore.integrate import SolveSettings
-from ndecore.models.base import Grid, Wishes
+from ndecore.observing import Grid, Wishes
 from ndecore.solution import Solution
 from ndecore.solvers.base import Solver
 from ndecore.terms import ODETerm, SDETerm
 from ndecore.types import PerStep, Scalar
 
-Aggregation: TypeAlias = Literal["sum", "mean", "max"]
-AGGREGATIONS: tuple[Aggregation, ...] = ("sum", "mean", "max")
+# The keys that several penalties have.
+Aggregation: TypeAlias = Annotated[
+    Literal["sum", "mean", "max"], "How a penalty gathers what the accepted steps recorded."
+]
+WeightByStep: TypeAlias = Annotated[bool, "Whether each step's part in the penalty is multiplied by its step size."]
+Scaled: TypeAlias = Annotated[
+    bool, "Whether the penalty takes tolerance-scaled estimates (the published code) or raw ones."
+]
 
 
 @dataclass(frozen=True)
@@ -41,32 +48,22 @@ class Regularizer(ABC):
     needs_differentiable_records: ClassVar[bool]  # whether the solve must record error and stiffness with gradients
     needs_error: ClassVar[bool] = False  # whether the solver must have an error estimate
     needs_stiffness: ClassVar[bool] = False  # whether the solver must have a stiffness estimate
+    # For which values of its own keys it must be told where accepted steps began, and the states there must carry
+    # gradients: {} for all, None for none.
+    needs_told_steps: ClassVar[Settings] = None
+    needs_taped_states: ClassVar[Settings] = None
+    is_integral: ClassVar[bool] = False  # whether it is an integral along the solution, and so of ordinary equations
     is_weighted: ClassVar[bool] = True  # whether it adds to the loss; else it has no weight and no schedule
     moves_grid: ClassVar[bool] = False  # whether it changes the times at which a model reads the solution
 
     def check(self, settings: SolveSettings) -> None:
         """Raise `InputError` if a solve with such settings cannot give the penalty what it needs."""
-        self.check_solver(settings.solver)
-        if self.needs_differentiable_records and not settings.adjoint.differentiates_records:
-            raise InputError(
-                f"regularizer: got {type(self).__name__} with {type(settings.adjoint).__name__}, which does not "
-                "differentiate the steps of the solve, allowed: a discrete adjoint (tape, checkpointed), or a local "
-                "penalty (local_error)"
-            )
+        solver, adjoint = chosen(SolverFacts, settings.solver), chosen(AdjointFacts, settings.adjoint)
+        refuse(penalty_clashes(chosen(RegularizerFacts, self), solver, adjoint))
 
     def check_solver(self, solver: Solver) -> None:
         """Raise `InputError` if the solver does not estimate what the penalty looks at."""
-        lacking = ""
-        if self.needs_error and solver.error_order is None:
-            lacking = "error"
-        # Without two stages at one time every step's stiffness is recorded as 0, and so would the penalty be.
-        if self.needs_stiffness and not solver.tells_stiffness:
-            lacking = "stiffness"
-        if lacking:
-            raise InputError(
-                f"regularizer: got {type(self).__name__} with {type(solver).__name__}, which has no {lacking} "
-                "estimate, allowed: a solver that has one, such as tsit5; or another penalty"
-            )
+        refuse(estimate_clashes(chosen(RegularizerFacts, self), chosen(SolverFacts, solver)))
 
     def prepare(self, grid: Grid, generator: torch.Generator) -> Wishes:
         """What the penalty wants of the coming solve on `grid`; its random choices are drawn from `generator`."""
@@ -80,12 +77,6 @@ class Regularizer(ABC):
 def drawn_seed(generator: torch.Generator) -> int:
     """A seed for random choices that are made while the solve goes on."""
     return int(torch.randint(2**63 - 1, (), generator=generator).item())
-
-
-def check_aggregation(agg: str) -> None:
-    """Raise `InputError` unless `agg` is one of the aggregations."""
-    if agg not in AGGREGATIONS:
-        raise InputError(f"agg: got {agg!r}, allowed: {', '.join(AGGREGATIONS)}")
 
 
 def aggregate(values: PerStep, agg: Aggregation) -> Scalar:

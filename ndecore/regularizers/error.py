@@ -1,15 +1,19 @@
 """Global error regularizer (ERNODE)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from ndecore.errors import InputError
-from ndecore.regularizers.base import Aggregation, PenaltyContext, Regularizer, aggregate, check_aggregation
+from ndecore.keys import OneOf, check_fields
+from ndecore.regularizers.base import Aggregation, Scaled, WeightByStep, aggregate
+from ndecore.regularizers.recorded import RecordedPenalty
+from ndecore.reliability import warn_of_rounding
+from ndecore.solution import StepRecords
+from ndecore.solvers.base import Solver
 from ndecore.types import Scalar
 
 
 @dataclass(frozen=True)
-class GlobalError(Regularizer):
+class GlobalError(RecordedPenalty):
     """R_E = agg_j E_j^power |dt_j| over the accepted steps j of the solve.
 
     The default is the variant of P1's code, for which its weights (100 -> 10) were tuned: the mean over n + 1 records
@@ -30,24 +34,20 @@ class GlobalError(Regularizer):
     """
 
     agg: Aggregation = "mean"
-    power: int = 1
-    weight_by_dt: bool = True
-    scaled: bool = True
-    needs_differentiable_records: ClassVar[bool] = True
+    power: Annotated[int, OneOf(1, 2), "Of each step's error in the penalty."] = 1
+    weight_by_dt: WeightByStep = True
+    scaled: Scaled = True
     needs_error: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_aggregation(self.agg)
-        if self.power not in (1, 2):
-            raise InputError(f"power: got {self.power!r}, allowed: 1, 2")
+        check_fields(self)
 
-    def penalty(self, context: PenaltyContext) -> Scalar:
-        """R_E of the solve; see the class. Raise `InputError` if the solver has no error estimate."""
-        self.check_solver(context.settings.solver)
-        records = context.solution.records
+    def of_records(self, records: StepRecords, solver: Solver) -> Scalar:
+        """R_E of a solve; see the class."""
         values = records.error_ratio if self.scaled else records.error
         if self.power == 2:
             values = values.square()
         if self.weight_by_dt:
             values = values * records.dt.abs().to(values)
+        warn_of_rounding("GlobalError", values, records.rounding and records.rounding.error)
         return aggregate(values, self.agg)

@@ -5,23 +5,27 @@ import random
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple, TypeAlias
 
 import torch
+from torch.linalg import vector_norm
 
 from ndecore.controllers.initial_step import initial_step
-from ndecore.errors import InputError
-from ndecore.integrate import SolveSettings
-from ndecore.models.base import Grid, Wishes
+from ndecore.double import InDouble
+from ndecore.facts import Settings
+from ndecore.keys import AtLeast, check_fields
 from ndecore.norms import StepSizes, sizes_of_step
+from ndecore.observing import Grid, Wishes
 from ndecore.regularizers.base import PenaltyContext, Regularizer, drawn_seed
+from ndecore.reliability import rounding, warn_of_rounding
+from ndecore.solution import Rounding
 from ndecore.solvers.base import Solver
 from ndecore.solvers.sosri2 import SOSRI2
 from ndecore.solvers.tsit5 import Tsit5
-from ndecore.terms import SDETerm
+from ndecore.terms import ODETerm, SDETerm
 from ndecore.types import Scalar, State
 
-SAMPLINGS = ("unbiased", "biased")
+Sampling: TypeAlias = Literal["unbiased", "biased"]
 
 
 class LocalStep(NamedTuple):
@@ -31,6 +35,7 @@ class LocalStep(NamedTuple):
     dt: float
     n: int  # elements of the state
     solver: Solver
+    rounding: Rounding | None = None  # of its estimates, [] each; None of a stochastic equation
 
 
 @dataclass(frozen=True)
@@ -50,26 +55,31 @@ class LocalPenalty(Regularizer):
     start of the step are differentiated (P2's code does so here, and not for ordinary equations). The step is one of
     SOSRI2 where the settings' solver cannot tell, as in P2's text.
 
+    A new integrator's step is so short that its error, O(dt^5) beside slopes of O(1), is the rounding of float32 at
+    tolerances of 1e-5 and below (reports/benchmarks/precision.md). So the step of an ordinary equation is computed in
+    float64, field and gradient included.
+
     Args:
         sampling: "unbiased" or "biased".
         n_times: the times sampled in each solve, independently; P2 has one.
         full_derivative: let the gradient flow through the state and the first slope too. A departure from P2: there is
             then one to the input, and biased sampling needs the states on the tape.
+        in_float64: compute the step in float64; else in the state's dtype, as P2's code does, which is faster.
 
     Reference: P2 (Pal et al., Locally Regularized Neural Differential Equations, ICML 2023), algorithms 1 and 2;
     Vitter, Random sampling with a reservoir, ACM TOMS 11 (1985), for the sampling.
     """
 
-    sampling: Literal["unbiased", "biased"] = "unbiased"
-    n_times: int = 1
-    full_derivative: bool = False
+    sampling: Annotated[Sampling, "How a local penalty draws times: from the span, or from the steps."] = "unbiased"
+    n_times: Annotated[int, AtLeast(1), "The times that a local penalty draws in each solve."] = 1
+    full_derivative: Annotated[bool, "Whether a local penalty's gradient flows through the sampled state too."] = False
+    in_float64: Annotated[bool, "Whether a local penalty's step is computed in float64 or in the state's dtype."] = True
     needs_differentiable_records: ClassVar[bool] = False
+    needs_told_steps: ClassVar[Settings] = {"sampling": "biased"}
+    needs_taped_states: ClassVar[Settings] = {"sampling": "biased", "full_derivative": True}
 
     def __post_init__(self) -> None:
-        if self.sampling not in SAMPLINGS:
-            raise InputError(f"sampling: got {self.sampling!r}, allowed: {', '.join(SAMPLINGS)}")
-        if not (isinstance(self.n_times, int) and self.n_times >= 1):
-            raise InputError(f"n_times: got {self.n_times!r}, allowed: an integer >= 1")
+        check_fields(self)
 
     @abstractmethod
     def suits(self, solver: Solver) -> bool:
@@ -79,20 +89,9 @@ class LocalPenalty(Regularizer):
     def size(self, step: LocalStep) -> Scalar:
         """The penalty of one step, dimensionless."""
 
-    def check(self, settings: SolveSettings) -> None:
-        """Raise `InputError` if the adjoint hides what is to be sampled."""
-        if self.sampling != "biased":
-            return
-        if not settings.adjoint.tells_steps:
-            raise InputError(
-                f"sampling: got 'biased' with {settings.adjoint}, which does not tell its steps, allowed: unbiased, or "
-                "an adjoint of ours, or an adaptive method of torchdiffeq"
-            )
-        if self.full_derivative and not settings.adjoint.tapes_states:
-            raise InputError(
-                f"full_derivative: got true for biased sampling with {type(settings.adjoint).__name__}, which keeps no "
-                "tape of the states, allowed: false, or unbiased sampling, or the adjoint tape"
-            )
+    @abstractmethod
+    def rounded(self, rounding: Rounding) -> Scalar:
+        """The part of the size that may be rounding."""
 
     def prepare(self, grid: Grid, generator: torch.Generator) -> Wishes:
         """Times, or a watch that draws them."""
@@ -106,9 +105,15 @@ class LocalPenalty(Regularizer):
         sampled = list(self._sampled(context))
         if isinstance(context.term, SDETerm):  # over no time there is no increment
             sampled = [(t, u) for t, u in sampled if t < context.solution.t1]
-        sizes = [self.size(self._step(context, n, t, u)) for n, (t, u) in enumerate(sampled)]
-        # A solve of no step has none to sample.
-        return torch.stack(sizes).mean() if sizes else context.solution.y1.new_zeros(())
+        y1 = context.solution.y1
+        if not sampled:  # a solve of no step has none
+            return y1.new_zeros(())
+        steps = [self._step(context, n, t, u) for n, (t, u) in enumerate(sampled)]
+        sizes = torch.stack([self.size(step) for step in steps])
+        parts = [self.rounded(step.rounding) for step in steps if step.rounding is not None]
+        if parts:
+            warn_of_rounding(type(self).__name__, sizes, torch.stack(parts).double().cpu())
+        return sizes.mean().to(y1.dtype)
 
     def _sampled(self, context: PenaltyContext) -> Iterator[tuple[float, State]]:
         watch = context.wishes.watch
@@ -120,6 +125,8 @@ class LocalPenalty(Regularizer):
     def _step(self, context: PenaltyContext, n: int, t: float, u: State) -> LocalStep:
         settings, term = context.settings, context.term
         is_stochastic = isinstance(term, SDETerm)
+        if self.in_float64 and isinstance(term, ODETerm) and u.dtype is torch.float32:
+            term, u = term.mapped(InDouble), u.double()
         solver = self._solver(settings.solver, is_stochastic)
         solver.check(term)
         u = u if self.full_derivative else u.detach()
@@ -133,7 +140,14 @@ class LocalPenalty(Regularizer):
             term = term.along(term.path.apart(n, t, t + dt))
         step = solver.step(term, t, dt, u, k1)
         sizes = sizes_of_step(step.differences(), u, step.y1, settings.rtol, settings.atol)
-        return LocalStep(sizes, dt, u.numel(), solver)
+        if isinstance(term, SDETerm):
+            return LocalStep(sizes, dt, u.numel(), solver)
+        narrow = isinstance(term.field, InDouble) and term.field.is_narrow
+        eps = torch.finfo(torch.float32 if narrow else u.dtype).eps
+        told = LocalStep(sizes, dt, u.numel(), solver)
+        if abs(dt) >= abs(span):  # cut short by the end of the solve: its error is next to nothing, and so its rounding
+            return told
+        return told._replace(rounding=rounding(sizes, abs(dt) * vector_norm(k1.detach()), eps))
 
     def _solver(self, own: Solver, is_stochastic: bool) -> Solver:
         if self.suits(own) and (own.calculus is not None) == is_stochastic:

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from ndecore.regularizers.base import Scaled, WeightByStep
 from ndecore.regularizers.local import LocalPenalty, LocalStep
+from ndecore.solution import Rounding
 from ndecore.solvers.base import Solver
 from ndecore.types import Scalar
 
@@ -25,8 +27,8 @@ class LocalError(LocalPenalty):
     and 2 (biased).
     """
 
-    weight_by_dt: bool = True
-    scaled: bool = True
+    weight_by_dt: WeightByStep = True
+    scaled: Scaled = True
 
     def suits(self, solver: Solver) -> bool:
         """Whether it has an error estimate."""
@@ -36,3 +38,7 @@ class LocalError(LocalPenalty):
         """E |dt| of a step."""
         size = step.sizes.error_ratio(step.n) if self.scaled else step.sizes.rms_error(step.n)
         return size * abs(step.dt) if self.weight_by_dt else size
+
+    def rounded(self, rounding: Rounding) -> Scalar:
+        """That of the error."""
+        return rounding.error

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from ndecore.regularizers.base import Scaled
 from ndecore.regularizers.local import LocalPenalty, LocalStep
+from ndecore.solution import Rounding
 from ndecore.solvers.base import Solver
 from ndecore.types import Scalar
 
@@ -24,7 +26,7 @@ class LocalStiffness(LocalPenalty):
     `src/perform_step.jl`; Shampine (1977) for the estimate.
     """
 
-    scaled: bool = True
+    scaled: Scaled = True
 
     def suits(self, solver: Solver) -> bool:
         """Whether it has two stages at one time."""
@@ -34,3 +36,7 @@ class LocalStiffness(LocalPenalty):
         """S of a step."""
         stiffness = step.sizes.stiffness(step.dt)
         return stiffness / step.solver.stability_size if self.scaled else stiffness
+
+    def rounded(self, rounding: Rounding) -> Scalar:
+        """That of the stiffness."""
+        return rounding.stiffness

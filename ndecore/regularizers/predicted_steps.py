@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ndecore.regularizers.base import PenaltyContext, Regularizer
+from ndecore.regularizers.recorded import RecordedPenalty
+from ndecore.reliability import warn_of_rounding
+from ndecore.solution import StepRecords
+from ndecore.solvers.base import Solver
 from ndecore.types import Scalar
 
 
 @dataclass(frozen=True)
-class PredictedSteps(Regularizer):
+class PredictedSteps(RecordedPenalty):
     """R_N = sum_j E_j^(1/p) over the accepted steps j of the solve; E_j is the rms of the raw error, O(dt^p); unit of
     y^(1/p).
 
@@ -24,15 +27,14 @@ class PredictedSteps(Regularizer):
     in the papers.
     """
 
-    needs_differentiable_records: ClassVar[bool] = True
     needs_error: ClassVar[bool] = True
 
-    def penalty(self, context: PenaltyContext) -> Scalar:
-        """R_N of the solve; see the class. Raise `InputError` if the solver has no error estimate."""
-        solver = context.settings.solver
-        self.check_solver(solver)
+    def of_records(self, records: StepRecords, solver: Solver) -> Scalar:
+        """R_N of a solve; see the class."""
         assert solver.error_order is not None, "checked"
-        errors = context.solution.records.error
+        errors = records.error
         told = errors > 0
         # Both selects are needed: the infinite slope of the root at 0 would still send NaN backwards.
-        return (told * errors.where(told, 1.0) ** (1 / solver.error_order)).sum()
+        values = told * errors.where(told, 1.0) ** (1 / solver.error_order)
+        warn_of_rounding("PredictedSteps", values, records.rounding and records.rounding.error)
+        return values.sum()

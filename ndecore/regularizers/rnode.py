@@ -1,14 +1,13 @@
 """Kinetic energy and Jacobian norm (RNODE)."""
 
-import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
-from ndecore.errors import InputError
-from ndecore.models.base import Grid, Wishes
+from ndecore.keys import AtLeast, check_fields
+from ndecore.observing import Grid, Wishes
 from ndecore.regularizers.base import PenaltyContext, Regularizer, drawn_seed
 from ndecore.running_cost import RunningCost
 from ndecore.types import Scalar, State
@@ -33,14 +32,13 @@ class RNODE(Regularizer):
     and its code, `example-scripts/mnist.sh`.
     """
 
-    kinetic: float = 1.0
-    jacobian: float = 1.0
+    kinetic: Annotated[float, AtLeast(0), "The factor of RNODE's kinetic term, dimensionless."] = 1.0
+    jacobian: Annotated[float, AtLeast(0), "The factor of RNODE's Jacobian term, dimensionless."] = 1.0
     needs_differentiable_records: ClassVar[bool] = False
+    is_integral: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for name, value in (("kinetic", self.kinetic), ("jacobian", self.jacobian)):
-            if not 0 <= value < math.inf:
-                raise InputError(f"{name}: got {value!r}, allowed: a finite number >= 0")
+        check_fields(self)
 
     def prepare(self, grid: Grid, generator: torch.Generator) -> Wishes:
         """The running cost, with a seed of its own."""
@@ -60,9 +58,9 @@ class _KineticAndJacobian(RunningCost):
 
     def __call__(self, t: Scalar, y: State, slope: State) -> Tensor:
         if self._noise is None:
-            # Drawn on the host, so that a seed means the same on every device.
+            # Drawn on the host in one dtype, so that a seed means the same on every device and in every dtype.
             generator = torch.Generator().manual_seed(self._seed)
-            self._noise = torch.randn(y.shape, dtype=y.dtype, generator=generator).to(y.device)
+            self._noise = torch.randn(y.shape, generator=generator, dtype=torch.float32).to(y)
         cost = 0.5 * self._kinetic * slope.square().mean()
         if slope.requires_grad:
             (pulled,) = torch.autograd.grad(slope, y, self._noise, create_graph=True, materialize_grads=True)

@@ -3,12 +3,17 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple, TypeAlias
 
 from ndecore.errors import InputError
+from ndecore.keys import Above, AtLeast, AtMost, check_fields
 
-_PACES = ("epoch", "step")
-_BUDGETS = ("nfe", "penalty")
+Pace: TypeAlias = Annotated[Literal["epoch", "step"], "Whether a schedule moves with every epoch or with every step."]
+Weight: TypeAlias = Annotated[float, AtLeast(0), "The penalty's weight, at first; dimensionless."]
+PositiveWeight: TypeAlias = Annotated[float, Above(0), "The penalty's weight, at first; dimensionless."]
+WeightEnd: TypeAlias = Annotated[
+    float, Above(0), "The penalty's weight at the end of a schedule that changes it, dimensionless."
+]
 
 
 class Seen(NamedTuple):
@@ -31,7 +36,13 @@ class Moment(NamedTuple):
 
     def progress(self, pace: str) -> float:
         """The part of the training that is done, from 0 to below 1; by "epoch" it waits for the end of one."""
-        return self.step / self.n_steps if pace == "step" else self.epoch / self.n_epochs
+        done, total = (self.step, self.n_steps) if pace == "step" else (self.epoch, self.n_epochs)
+        if total <= 0:
+            raise InputError(
+                f"n_{pace}s: got {total!r} for a schedule whose pace is {pace!r}, allowed: the number of {pace}s in "
+                f"all, with the number of the present one, such as weighted_penalty({pace}=3, n_{pace}s=100)"
+            )
+        return done / total
 
 
 class Schedule(ABC):
@@ -42,24 +53,14 @@ class Schedule(ABC):
         """The weight in the coming step."""
 
 
-def _check(name: str, value: float, least: str, is_allowed: bool) -> None:
-    if not is_allowed:
-        raise InputError(f"{name}: got {value!r}, allowed: a finite number {least}")
-
-
-def _check_pace(pace: str) -> None:
-    if pace not in _PACES:
-        raise InputError(f"pace: got {pace!r}, allowed: {', '.join(_PACES)}")
-
-
 @dataclass(frozen=True)
 class Constant(Schedule):
     """lambda = weight."""
 
-    weight: float
+    weight: Weight
 
     def __post_init__(self) -> None:
-        _check("weight", self.weight, ">= 0", 0 <= self.weight < math.inf)
+        check_fields(self)
 
     def __call__(self, moment: Moment) -> float:
         """The weight, whatever the moment."""
@@ -80,14 +81,12 @@ class Exponential(Schedule):
     Reference: P1, coefficient annealing; `experiments/mnist_node.jl`. P2, `experiments/src/utils.jl`.
     """
 
-    weight: float
-    weight_end: float
-    pace: Literal["epoch", "step"] = "epoch"
+    weight: PositiveWeight
+    weight_end: WeightEnd
+    pace: Pace = "epoch"
 
     def __post_init__(self) -> None:
-        _check("weight", self.weight, "> 0 with an exponential schedule", 0 < self.weight < math.inf)
-        _check("weight_end", self.weight_end, "> 0", 0 < self.weight_end < math.inf)
-        _check_pace(self.pace)
+        check_fields(self)
 
     def __call__(self, moment: Moment) -> float:
         """The weight now."""
@@ -105,14 +104,12 @@ class Linear(Schedule):
         pace: let it change with every "epoch" or with every "step".
     """
 
-    weight: float
-    weight_end: float
-    pace: Literal["epoch", "step"] = "epoch"
+    weight: Weight
+    weight_end: WeightEnd
+    pace: Pace = "epoch"
 
     def __post_init__(self) -> None:
-        _check("weight", self.weight, ">= 0", 0 <= self.weight < math.inf)
-        _check("weight_end", self.weight_end, "> 0", 0 < self.weight_end < math.inf)
-        _check_pace(self.pace)
+        check_fields(self)
 
     def __call__(self, moment: Moment) -> float:
         """The weight now."""
@@ -129,15 +126,17 @@ class WarmUp(Schedule):
         pace: let it change with every "epoch" or with every "step".
     """
 
-    weight: float
-    warmup: float = 0.2
-    pace: Literal["epoch", "step"] = "step"
+    weight: Weight
+    warmup: Annotated[
+        float,
+        Above(0),
+        AtMost(1),
+        "The part of the training in which the schedule `warmup` raises the weight from 0, dimensionless.",
+    ] = 0.2
+    pace: Pace = "step"
 
     def __post_init__(self) -> None:
-        _check("weight", self.weight, ">= 0", 0 <= self.weight < math.inf)
-        if not 0 < self.warmup <= 1:
-            raise InputError(f"warmup: got {self.warmup!r}, allowed: a number 0 < x <= 1")
-        _check_pace(self.pace)
+        check_fields(self)
 
     def __call__(self, moment: Moment) -> float:
         """The weight now."""
@@ -166,21 +165,24 @@ class DualAscent(Schedule):
     in reinforcement learning by PID Lagrangian methods, ICML 2020, for the damping. In neither paper.
     """
 
-    weight: float
-    budget: float
-    budget_of: Literal["nfe", "penalty"] = "nfe"
-    gain: float = 0.2
-    damping: float = 2.0
+    weight: PositiveWeight
+    budget: Annotated[
+        float, Above(0), "What the schedule `dual_ascent` keeps to by changing the weight; see `budget_of`."
+    ]
+    budget_of: Annotated[
+        Literal["nfe", "penalty"], "Whose budget: evaluations of a training solve, or the penalty itself."
+    ] = "nfe"
+    gain: Annotated[float, Above(0), "How fast `dual_ascent` changes the weight, dimensionless."] = 0.2
+    damping: Annotated[
+        float,
+        AtLeast(0),
+        "How far `dual_ascent` holds back while its budget is being approached, dimensionless.",
+    ] = 2.0
     bounds: ClassVar[tuple[float, float]] = (1e-12, 1e12)  # where the weight is kept: beyond it does nothing, or all
     largest: ClassVar[float] = 1e3  # m / budget that counts in one step, and its inverse the least
 
     def __post_init__(self) -> None:
-        _check("weight", self.weight, "> 0 with dual ascent", 0 < self.weight < math.inf)
-        _check("budget", self.budget, "> 0", 0 < self.budget < math.inf)
-        _check("gain", self.gain, "> 0", 0 < self.gain < math.inf)
-        _check("damping", self.damping, ">= 0", 0 <= self.damping < math.inf)
-        if self.budget_of not in _BUDGETS:
-            raise InputError(f"budget_of: got {self.budget_of!r}, allowed: {', '.join(_BUDGETS)}")
+        check_fields(self)
 
     def __call__(self, moment: Moment) -> float:
         """The weight now."""

@@ -3,16 +3,16 @@
 import math
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 
 from ndecore.errors import InputError
-from ndecore.models.base import Grid, Wishes
+from ndecore.keys import Above, Below, check_fields
+from ndecore.observing import Grid, Wishes
 from ndecore.regularizers.base import PenaltyContext, Regularizer
 from ndecore.types import Scalar
 
-_DISTRIBUTIONS = ("uniform", "gaussian")
 _MOST_OF_THE_SPAN = 0.999  # by which the end may be drawn back: a solve over no time trains nothing
 _HALF = 0.5  # of the smaller gap beside a time: beyond it times could change places
 
@@ -36,17 +36,16 @@ class STEER(Regularizer):
     Reference: Ghosh et al., STEER: Simple Temporal Regularization for Neural ODEs, NeurIPS 2020; P1, baselines.
     """
 
-    spread: float = 0.5
-    distribution: Literal["uniform", "gaussian"] = "uniform"
+    spread: Annotated[
+        float, Above(0), Below(1), "How far STEER moves a time, as a part of the gap before it, dimensionless."
+    ] = 0.5
+    distribution: Annotated[Literal["uniform", "gaussian"], "Of STEER's times."] = "uniform"
     needs_differentiable_records: ClassVar[bool] = False
     is_weighted: ClassVar[bool] = False
     moves_grid: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not 0 < self.spread < 1:
-            raise InputError(f"spread: got {self.spread!r}, allowed: a number 0 < x < 1")
-        if self.distribution not in _DISTRIBUTIONS:
-            raise InputError(f"distribution: got {self.distribution!r}, allowed: {', '.join(_DISTRIBUTIONS)}")
+        check_fields(self)
 
     def prepare(self, grid: Grid, generator: torch.Generator) -> Wishes:
         """The same grid with its times moved; raise `InputError` if they could change places."""

@@ -3,12 +3,17 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ndecore.regularizers.base import Aggregation, PenaltyContext, Regularizer, aggregate, check_aggregation
+from ndecore.keys import check_fields
+from ndecore.regularizers.base import Aggregation, Scaled, WeightByStep, aggregate
+from ndecore.regularizers.recorded import RecordedPenalty
+from ndecore.reliability import warn_of_rounding
+from ndecore.solution import StepRecords
+from ndecore.solvers.base import Solver
 from ndecore.types import Scalar
 
 
 @dataclass(frozen=True)
-class GlobalStiffness(Regularizer):
+class GlobalStiffness(RecordedPenalty):
     """R_S = agg_j S_j over the accepted steps j, S_j the stiffness estimate of the step.
 
     The default is the variant of P1's code, for which its weight (0.1) was tuned: the maximum over the steps of S
@@ -28,20 +33,22 @@ class GlobalStiffness(Regularizer):
     """
 
     agg: Aggregation = "max"
-    weight_by_dt: bool = False
-    scaled: bool = True
-    needs_differentiable_records: ClassVar[bool] = True
+    weight_by_dt: WeightByStep = False
+    scaled: Scaled = True
     needs_stiffness: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_aggregation(self.agg)
+        check_fields(self)
 
-    def penalty(self, context: PenaltyContext) -> Scalar:
-        """R_S of the solve; see the class. Raise `InputError` if the solver has no stiffness estimate."""
-        self.check_solver(context.settings.solver)
-        values = context.solution.records.stiffness
+    def of_records(self, records: StepRecords, solver: Solver) -> Scalar:
+        """R_S of a solve; see the class."""
+        values = records.stiffness
         if self.scaled:
-            values = values / context.settings.solver.stability_size
+            values = values / solver.stability_size
         if self.weight_by_dt:
-            values = values * context.solution.records.dt.abs().to(values)
+            values = values * records.dt.abs().to(values)
+        if records.rounding is not None:
+            # The maximum is one step's.
+            chosen = values == values.detach().max() if self.agg == "max" else values > 0
+            warn_of_rounding("GlobalStiffness", values * chosen, records.rounding.stiffness)
         return aggregate(values, self.agg)

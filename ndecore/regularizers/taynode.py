@@ -1,18 +1,16 @@
 """Higher derivatives of the solution (TayNODE)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
-from ndecore.errors import InputError
-from ndecore.models.base import Grid, Wishes
+from ndecore.keys import OneOf, check_fields
+from ndecore.observing import Grid, Wishes
 from ndecore.regularizers.base import PenaltyContext, Regularizer
 from ndecore.running_cost import RunningCost, directional_derivative
 from ndecore.types import Scalar, State
-
-_ORDERS = (2, 3)
 
 
 @dataclass(frozen=True)
@@ -33,12 +31,12 @@ class TayNODE(Regularizer):
     over dimensions); P1 prints the norm without the square.
     """
 
-    taylor_order: int = 2
+    taylor_order: Annotated[int, OneOf(2, 3), "The derivative of the solution that TayNODE penalizes."] = 2
     needs_differentiable_records: ClassVar[bool] = False
+    is_integral: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.taylor_order not in _ORDERS:
-            raise InputError(f"taylor_order: got {self.taylor_order!r}, allowed: {', '.join(map(str, _ORDERS))}")
+        check_fields(self)
 
     def prepare(self, grid: Grid, generator: torch.Generator) -> Wishes:
         """The running cost."""

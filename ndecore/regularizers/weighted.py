@@ -1,27 +1,68 @@
 """Penalties with their weights, and several at once."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
-from torch import Tensor
 
-from ndecore.integrate import SolveSettings, Watch
-from ndecore.models.base import Grid, Wishes
+from ndecore.integrate import SolveSettings
+from ndecore.observing import Grid, Wishes, told_to_all
 from ndecore.regularizers.base import PenaltyContext, Regularizer
-from ndecore.regularizers.schedules import Schedule
-from ndecore.running_cost import RunningCost
+from ndecore.regularizers.schedules import Moment, Schedule, Seen
+from ndecore.running_cost import JointCost
 from ndecore.solution import Solution
 from ndecore.terms import ODETerm, SDETerm
-from ndecore.types import PerPenalty, Scalar, State
+from ndecore.types import PerPenalty
+
+
+@dataclass
+class Memory:
+    """What a schedule looks back at."""
+
+    seen: Seen | None = None  # by the last step; None before the first
+    before: Seen | None = None  # by the one before it
 
 
 @dataclass(frozen=True)
 class Weighted:
-    """A penalty, and the schedule of its weight."""
+    """A penalty, and the schedule of its weight, with what the schedule has seen: make it once for a training.
+
+    Args:
+        regularizer: the penalty.
+        schedule: of its weight.
+        memory: of the training; `state_dict` is its checkpoint.
+    """
 
     regularizer: Regularizer
     schedule: Schedule
+    memory: Memory = field(default_factory=Memory, compare=False, repr=False)
+
+    def fresh(self) -> "Weighted":
+        """The same for another training, with nothing seen yet."""
+        return Weighted(self.regularizer, self.schedule)
+
+    def weight(self, moment: Moment) -> float:
+        """The weight in the coming step, dimensionless."""
+        return self.schedule(moment._replace(seen=self.memory.seen, before=self.memory.before))
+
+    def remember(self, seen: Seen) -> None:
+        """Take in what a training step did."""
+        self.memory.before, self.memory.seen = self.memory.seen, seen
+
+    def state_dict(self) -> dict[str, tuple[float, ...] | None]:
+        """What was seen, as numbers alone."""
+        memory = self.memory
+        return {
+            name: None if seen is None else tuple(seen)
+            for name, seen in (("seen", memory.seen), ("before", memory.before))
+        }
+
+    def load_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
+        """Go on from a `state_dict`."""
+        self.memory.seen, self.memory.before = (
+            None if checkpoint[name] is None else Seen(*checkpoint[name]) for name in ("seen", "before")
+        )
 
 
 class Session:
@@ -41,6 +82,7 @@ class Session:
             grid = own[i].grid
         self._own = [own[i] for i in range(len(self._regularizers))]
         self.wishes = _joined(self._own, grid)
+        self.has_penalties = bool(self._regularizers)
 
     def penalties(self, term: ODETerm | SDETerm, settings: SolveSettings, solution: Solution) -> PerPenalty:
         """Each penalty of the finished solve: [penalties], dimensionless."""
@@ -61,25 +103,6 @@ def _joined(parts: Sequence[Wishes], grid: Grid) -> Wishes:
         grid,
         times=tuple(t for part in parts for t in part.times),
         differentiable_records=any(part.differentiable_records for part in parts),
-        watch=_told_to_all(watches) if watches else None,
-        running_cost=_Costs(costs) if costs else None,
+        watch=told_to_all(watches) if watches else None,
+        running_cost=JointCost(costs) if costs else None,
     )
-
-
-def _told_to_all(watches: Sequence[Watch]) -> Watch:
-    def watch(t: float, y: State) -> None:
-        for each in watches:
-            each(t, y)
-
-    return watch
-
-
-class _Costs(RunningCost):
-    """Several running costs, one after the other."""
-
-    def __init__(self, costs: Sequence[RunningCost]) -> None:
-        self._costs = costs
-        self.n_costs = sum(cost.n_costs for cost in costs)
-
-    def __call__(self, t: Scalar, y: State, slope: State) -> Tensor:
-        return torch.cat([cost(t, y, slope) for cost in self._costs])

@@ -1,7 +1,9 @@
 """Step methods for initial value problems, by name: for ordinary equations, and for stochastic ones."""
 
+from ndecore.facts import SolverFacts
 from ndecore.registry import Registry
 
+_BASE = "ndecore.solvers.base:Solver"
 SOLVERS = Registry(
     "solver",
     {
@@ -14,6 +16,8 @@ SOLVERS = Registry(
         "dopri5": "ndecore.solvers.dopri5:Dopri5",
         "dop853": "ndecore.solvers.dop853:DOP853",
     },
+    SolverFacts,
+    _BASE,
 )
 SDE_SOLVERS = Registry(
     "solver for stochastic equations",
@@ -25,4 +29,8 @@ SDE_SOLVERS = Registry(
         "euler_heun": "ndecore.solvers.euler_heun:EulerHeun",
         "reversible_heun": "ndecore.solvers.reversible_heun:ReversibleHeun",
     },
+    SolverFacts,
+    _BASE,
 )
+# Those of other packages and of files too, whose facts tell the equations.
+EVERY_SOLVER = Registry("solver", {**SOLVERS.own, **SDE_SOLVERS.own}, SolverFacts, _BASE, "ndecore.solvers")

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ndecore.errors import InputError
@@ -25,12 +26,13 @@ class StepResult(ABC):
         """The solution at times `ts` inside the step, by the method's dense output."""
 
 
+@dataclass(frozen=True)  # so that methods of one class with equal arguments are equal
 class Solver(ABC):
     """A one-step method. Facts about it are class attributes: generic code asks, it never names a method."""
 
     order: ClassVar[float]  # global error of the solution is O(dt^order); of a stochastic equation the strong one
     error_order: ClassVar[float | None]  # the error estimate of one step is O(dt^error_order); None if there is none
-    tells_stiffness: ClassVar[bool]  # whether it has two stages at one time, from which stiffness is estimated
+    tells_stiffness: ClassVar[bool] = False  # whether it has two stages at one time, from which stiffness is estimated
     stability_size: ClassVar[float]  # extent of the stability region along the negative real axis, dimensionless
     evaluations_per_step: ClassVar[int]  # of the vector field, the carry reused
     evaluations_per_output: ClassVar[int]  # further ones of a step in which outputs are asked for

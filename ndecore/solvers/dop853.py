@@ -147,6 +147,7 @@ class DOP853(ExplicitRungeKutta):
 
     error_order: ClassVar[int | None] = 8
     stability_size: ClassVar[float] = 6.3937
+    tells_stiffness: ClassVar[bool] = True
     tableau: ClassVar[Tableau] = Tableau(
         order=8,
         c=(

@@ -20,6 +20,7 @@ class Dopri5(ExplicitRungeKutta):
 
     error_order: ClassVar[int | None] = 5
     stability_size: ClassVar[float] = 3.3066
+    tells_stiffness: ClassVar[bool] = True
     tableau: ClassVar[Tableau] = Tableau(
         order=5,
         c=(0.0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0),

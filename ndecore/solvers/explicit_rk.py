@@ -104,7 +104,9 @@ class ExplicitRungeKutta(Solver):
 
     def __init_subclass__(cls) -> None:
         cls.order = cls.tableau.order
-        cls.tells_stiffness = cls.tableau.stiffness_stages is not None
+        tells = cls.tableau.stiffness_stages is not None
+        assert vars(cls).get("tells_stiffness", tells) == tells, "what a class says before it is imported is true"
+        cls.tells_stiffness = tells
         cls.evaluations_per_step = cls.tableau.n_stages - 1
         cls.evaluations_per_output = len(cls.tableau.further_c)
 

@@ -18,6 +18,7 @@ class Heun(ExplicitRungeKutta):
 
     error_order: ClassVar[int | None] = 2
     stability_size: ClassVar[float] = 2.0
+    tells_stiffness: ClassVar[bool] = True
     tableau: ClassVar[Tableau] = Tableau(
         order=2,
         c=(0.0, 1.0, 1.0),

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from ndecore.graphs import unknown_leaf
 from ndecore.running_cost import directional_derivative
 from ndecore.solvers.stochastic import StochasticSolver, StochasticStep, stochastic
 from ndecore.terms import SDETerm, Term
@@ -51,10 +52,12 @@ class Milstein(StochasticSolver):
 
 
 def _derivative(sde: SDETerm, t0: float, y0: State) -> tuple[State, State]:
-    """g and (dg/dy) g, the latter with its graph where gradients are recorded."""
+    """g and (dg/dy) g, the latter with its graph where something needs gradients."""
     is_taping = torch.is_grad_enabled()
     with torch.enable_grad():
         state = y0 if is_taping and y0.requires_grad else y0.detach().requires_grad_()
         g = sde.diffusion(t0, state)
+        # The state needs one for the derivative alone: that must not make a tape of a solve that needs none.
+        is_taping = is_taping and (state is y0 or unknown_leaf(g, [state]) is not None)
         along = directional_derivative(g, [state], [g])
     return (g, along) if is_taping else (g.detach(), along.detach())

@@ -16,6 +16,7 @@ class RK4(ExplicitRungeKutta):
 
     error_order: ClassVar[int | None] = None
     stability_size: ClassVar[float] = 2.7853
+    tells_stiffness: ClassVar[bool] = True
     tableau: ClassVar[Tableau] = Tableau(
         order=4,
         c=(0.0, 0.5, 0.5, 1.0, 1.0),

@@ -13,6 +13,7 @@ class SOSRI2(StochasticRungeKutta):
     """
 
     stability_size: ClassVar[float] = 10.6  # as in P1's code
+    tells_stiffness: ClassVar[bool] = True
     tableau: ClassVar[StochasticTableau] = StochasticTableau(
         a0=(
             (0.13804532298278663,),

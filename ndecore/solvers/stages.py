@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from ndecore.graphs import is_batched
 from ndecore.solvers.tableau import Coefficients, Tableau, coefficients
 from ndecore.types import State
 
@@ -176,13 +177,15 @@ class _Cotangents:
         self._missing = set(range(self._n_rows))
         # Cotangents that are differentiated again keep their own graphs; the others share one buffer.
         self._with_graph: dict[int, Tensor] = {}
+        # So do those of several passes at once, for which a buffer of one pass has no room.
+        self._keeps_graphs = is_batched()
         self.buffer: Tensor | None = None
 
     def receive(self, row: int, cotangent: Tensor | None) -> None:
         """Take in the cotangent of a combination."""
         if cotangent is None:
             return
-        if torch.is_grad_enabled():
+        if self._keeps_graphs or torch.is_grad_enabled():
             self._with_graph[row] = cotangent.reshape(-1)
         else:
             if self.buffer is None:

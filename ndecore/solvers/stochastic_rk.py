@@ -216,7 +216,9 @@ class StochasticRungeKutta(StochasticSolver):
     noise_types: ClassVar[Mapping[Noise, float]] = {"diagonal": 1.5, "scalar": 1.5}
 
     def __init_subclass__(cls) -> None:
-        cls.tells_stiffness = cls.tableau.stiffness_stages is not None
+        tells = cls.tableau.stiffness_stages is not None
+        assert vars(cls).get("tells_stiffness", tells) == tells, "what a class says before it is imported is true"
+        cls.tells_stiffness = tells
 
     def start(self, term: Term, t0: float, y0: State) -> Carry:
         """f and g at the start, which the automatic step looks at too: [2, *state]."""

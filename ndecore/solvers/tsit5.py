@@ -26,6 +26,7 @@ class Tsit5(ExplicitRungeKutta):
 
     error_order: ClassVar[int | None] = 5
     stability_size: ClassVar[float] = 3.5068
+    tells_stiffness: ClassVar[bool] = True
     tableau: ClassVar[Tableau] = Tableau(
         order=5,
         c=(0.0, 0.161, 0.327, 0.9, 0.9800255409045097, 1.0, 1.0),

@@ -3,10 +3,12 @@
 from typing import ClassVar
 
 import torch
+from torch import nn
 
+from ndecore.blocks import NeuralODE
 from ndecore.datasets.base import Splits
 from ndecore.datasets.digits import digits
-from ndecore.models.classifier import NeuralODEClassifier
+from ndecore.models.initialization import glorot_linear
 from ndecore.models.time_mlp import TimeMLP
 from ndecore.tasks.base import Classification, Hyperparameters
 
@@ -28,6 +30,6 @@ class DigitsNode(Classification):
         """Digits, split by seed 0."""
         return digits()
 
-    def model(self, generator: torch.Generator) -> NeuralODEClassifier:
+    def model(self, generator: torch.Generator) -> nn.Module:
         """A fresh classifier."""
-        return NeuralODEClassifier(TimeMLP(64, 100, generator), n_state=64, n_classes=10, generator=generator)
+        return nn.Sequential(NeuralODE(TimeMLP(64, 100, generator)), glorot_linear(64, 10, generator))

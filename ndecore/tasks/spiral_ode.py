@@ -6,11 +6,13 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from ndecore.datasets.base import Splits
+from ndecore.blocks import NeuralODE
+from ndecore.datasets.base import Batch, Splits
 from ndecore.datasets.spiral import TIMES, Paths, spiral
-from ndecore.metrics import METRICS, Metric
+from ndecore.metrics import MSE, Metric
 from ndecore.models.cubic_mlp import CubicMLP
-from ndecore.models.trajectory import NeuralODETrajectory
+from ndecore.models.path_at_times import PathAtTimes
+from ndecore.regularizers.schedules import Moment
 from ndecore.tasks.base import Hyperparameters, Task
 from ndecore.types import Scalar
 
@@ -25,7 +27,7 @@ class SpiralODE(Task):
     Reference: P1, figure of the spiral ODE; spiral SDE.
     """
 
-    metrics: ClassVar[tuple[Metric, ...]] = (METRICS["mse"],)
+    metrics: ClassVar[tuple[Metric, ...]] = (MSE,)
     defaults: ClassVar[Hyperparameters] = Hyperparameters(
         epochs=40, learning_rate=0.03, batch_size=32, eval_batch_size=64, optimizer="adam"
     )
@@ -34,14 +36,14 @@ class SpiralODE(Task):
         """Initial points and their paths, drawn by seed 0."""
         return spiral()
 
-    def model(self, generator: torch.Generator) -> NeuralODETrajectory:
+    def model(self, generator: torch.Generator) -> nn.Module:
         """A fresh model."""
-        return NeuralODETrajectory(CubicMLP(2, 50, generator), TIMES)
+        return PathAtTimes(NeuralODE(CubicMLP(2, 50, generator), (0.0, *TIMES), return_times=True))
 
-    def loss(self, output: Paths, targets: Paths) -> Scalar:
+    def loss(self, output: Paths, batch: Batch, moment: Moment) -> Scalar:
         """Mean squared error over all points, times and coordinates, unit of y squared."""
-        return nn.functional.mse_loss(output, targets)
+        return nn.functional.mse_loss(output, batch["targets"])
 
-    def scores(self, output: Paths, targets: Paths) -> Mapping[str, float]:
+    def scores(self, output: Paths, batch: Batch) -> Mapping[str, float]:
         """The same as a number."""
-        return {"mse": self.loss(output, targets).item()}
+        return {"mse": nn.functional.mse_loss(output, batch["targets"]).item()}

@@ -2,17 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from torch import nn
 
-from ndecore.datasets.base import Splits
+from ndecore.blocks import NeuralSDE
+from ndecore.datasets.base import Batch, Splits
 from ndecore.datasets.spiral import Paths
 from ndecore.datasets.spiral_sde import TIMES, Moments, moments, spiral_sde
-from ndecore.metrics import METRICS, Metric
+from ndecore.keys import Named, check_fields
+from ndecore.metrics import MSE, Metric
 from ndecore.models import SDES
 from ndecore.models.cubic_mlp import CubicMLP
-from ndecore.models.sde_trajectory import NeuralSDEPaths
+from ndecore.models.path_at_times import PathAtTimes
+from ndecore.regularizers.schedules import Moment
 from ndecore.tasks.base import Hyperparameters, Task
 from ndecore.types import Scalar
 
@@ -32,27 +36,35 @@ class SpiralSDE(Task):
     Reference: P1, spiral SDE; `experiments/sde_toy_problem.jl`.
     """
 
-    sde: str = "naive"
-    metrics: ClassVar[tuple[Metric, ...]] = (METRICS["mse"],)
+    sde: Annotated[str, Named(SDES), "The equation of a stochastic task's model."] = "naive"
+    metrics: ClassVar[tuple[Metric, ...]] = (MSE,)
     defaults: ClassVar[Hyperparameters] = Hyperparameters(
         epochs=25, learning_rate=0.03, batch_size=100, eval_batch_size=1000, optimizer="adam"
     )
     calculus: ClassVar[Literal["ito"] | None] = "ito"
     tolerance: ClassVar[float] = 0.3  # P1's code
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     def splits(self) -> Splits:
         """Moments of 10,000 paths each, drawn by seed 0."""
         return spiral_sde()
 
-    def model(self, generator: torch.Generator) -> NeuralSDEPaths:
+    def model(self, generator: torch.Generator) -> nn.Module:
         """A fresh model."""
-        drift = CubicMLP(2, 50, generator)
-        return NeuralSDEPaths(SDES[self.sde](drift, 2, generator), TIMES)
+        sde = SDES[self.sde](CubicMLP(2, 50, generator), 2, generator)
+        return PathAtTimes(NeuralSDE(sde, t=(0.0, *TIMES), return_times=True))
 
-    def loss(self, output: Paths, targets: Moments) -> Scalar:
+    def loss(self, output: Paths, batch: Batch, moment: Moment) -> Scalar:
         """Mean squared error of the means plus that of the variances, over times and coordinates, as in P1's code."""
-        return (moments(output) - targets[0]).square().mean(dim=(0, 2)).sum()
+        return squared_error(output, batch["targets"])
 
-    def scores(self, output: Paths, targets: Moments) -> Mapping[str, float]:
+    def scores(self, output: Paths, batch: Batch) -> Mapping[str, float]:
         """The same as a number."""
-        return {"mse": self.loss(output, targets).item()}
+        return {"mse": squared_error(output, batch["targets"]).item()}
+
+
+def squared_error(output: Paths, targets: Moments) -> Scalar:
+    """Of the moments of all paths, summed over mean and variance."""
+    return (moments(output) - targets[0]).square().mean(dim=(0, 2)).sum()

@@ -6,7 +6,7 @@ from html import escape
 import plotly.graph_objects as go
 from plotly.colors import qualitative
 
-from ndecore.metrics import METRICS, Metric
+from ndecore.metrics import Metric
 from reports.confirmed_table import ConfirmedRow, confirmed_rows
 from reports.deployments import points_of
 from reports.figures.style import ACCENT, AXIS, BASELINE, KNEE, axis_title, lay_out
@@ -25,7 +25,7 @@ def confirmed_figure(study: StudyRecord) -> go.Figure | None:
     y, x = study.objectives[:2]
     figure = go.Figure([_point(row, x, y) for row in rows])
     figure.update_xaxes(title=axis_title(title_with_unit(x)), **AXIS)
-    own = {"tickformat": ".1~%"} if y.name == "accuracy" else {}
+    own = {"tickformat": ".1~%"} if y.is_share else {}
     figure.update_yaxes(title=axis_title(on_test(title_with_unit(y))), **AXIS, **own)
     lay_out(figure, showlegend=False)
     return figure
@@ -62,7 +62,7 @@ def sweep_figure(study: StudyRecord) -> go.Figure | None:
     scored = [point for point in study.swept if point.scores]
     if not scored:
         return None
-    score = METRICS[next(name for name in scored[0].scores)]
+    score = study.metric(next(iter(scored[0].scores)))
     figure = go.Figure()
     numbers = sorted({point.trial for point in scored})
     solvers = sorted({point.deployment.solver for point in scored})
@@ -72,8 +72,8 @@ def sweep_figure(study: StudyRecord) -> go.Figure | None:
             points = [p for p in points_of(study, number) if p.deployment.solver == solver and p.scores]
             line = {"color": colors[i % len(colors)], "dash": _DASHES[j % len(_DASHES)], "width": 1.5}
             figure.add_trace(_sweep(points, score, line, study.max_solver_gap))
-    figure.update_xaxes(title=axis_title(title_with_unit(METRICS["nfe"])), type="log", **AXIS)
-    own = {"tickformat": ".1~%"} if score.name == "accuracy" else {}
+    figure.update_xaxes(title=axis_title(title_with_unit(study.metric("nfe"))), type="log", **AXIS)
+    own = {"tickformat": ".1~%"} if score.is_share else {}
     figure.update_yaxes(title=axis_title(title(score)), **AXIS, **own)
     lay_out(figure, legend={"x": 1.01, "y": 1.0, "font": {"size": 11}})
     return figure

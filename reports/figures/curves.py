@@ -7,10 +7,10 @@ from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
 from ndecore.metrics import METRICS, Metric
+from reports.choice import baseline_trial
 from reports.figures.style import ACCENT, AXIS, BASELINE, KNEE, axis_title, lay_out, name_of
 from reports.records import StudyRecord, TrialRecord
 from reports.standing import Standing, ended_trials, growth, standings
-from reports.tables import baseline_trial
 from reports.wording import title
 
 _NFE = METRICS["nfe"]
@@ -40,7 +40,7 @@ def learning_figure(study: StudyRecord) -> go.Figure | None:
         for column, metric in enumerate((score, _NFE), start=1):
             figure.add_trace(_curve(trial, metric, name, line, column == 1), row=1, col=column)
     for column, metric in enumerate((score, _NFE), start=1):
-        own = {"tickformat": ".0%"} if metric.name == "accuracy" else {}
+        own = {"tickformat": ".0%"} if metric.is_share else {}
         figure.update_yaxes(title=axis_title(title(metric)), **AXIS, **own, row=1, col=column)
         figure.update_xaxes(title=axis_title("epoch"), **AXIS, row=1, col=column)
     lay_out(figure, margin={"l": 70, "r": 20, "t": 60, "b": 60})

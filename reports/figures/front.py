@@ -12,8 +12,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ndecore.metrics import Direction, Metric
+from reports.choice import knee_trial
 from reports.figures.style import ACCENT, AXIS, INK, KNEE, PALE, axis_title, hover_texts, lay_out, value
-from reports.pareto import cost_matrix, feasible_trials, front, knee_trial, non_dominated
+from reports.pareto import cost_matrix, feasible_trials, front, non_dominated
 from reports.records import StudyRecord, TrialRecord
 from reports.standing import Standing, standings
 from reports.wording import short_title, title_with_unit
@@ -177,7 +178,7 @@ def _draw_axes(figure: go.Figure, panel: _Panel, trials: Sequence[TrialRecord]) 
     for metric, update in ((panel.x, figure.update_xaxes), (panel.y, figure.update_yaxes)):
         text = name_of(metric) if metric else "trial"
         own: dict[str, Any] = {"title": axis_title(text, size)}
-        if metric and metric.name == "accuracy":
+        if metric and metric.is_share:
             own["tickformat"] = ".1~%"
         if is_logarithmic(metric, trials):
             own["type"] = "log"

@@ -41,7 +41,7 @@ def space_figure(study: StudyRecord) -> go.Figure | None:
     axes = {}
     for axis, metric in zip(("xaxis", "yaxis", "zaxis"), (*costs, first), strict=True):
         own = {"type": "log"} if is_logarithmic(metric, drawn) else {}
-        own |= {"tickformat": ".0%"} if metric.name == "accuracy" else {}
+        own |= {"tickformat": ".0%"} if metric.is_share else {}
         axes[axis] = {"title": axis_title(title(metric), 12), "gridcolor": GRID, "backgroundcolor": "white", **own}
     # Accuracy goes up, and costs fall towards the reader; a little below the middle, where the titles of the axes are.
     camera = {"eye": {"x": 1.4, "y": 1.4, "z": 0.6}, "center": {"x": 0, "y": 0, "z": -0.25}}

@@ -11,7 +11,7 @@ from reports.standing import Standing, standings
 _GROUPS = (
     ("on the front", (Standing.KNEE, Standing.FRONT), KNEE),
     ("complete", (Standing.DOMINATED, Standing.INFEASIBLE), ACCENT),
-    ("without result", (Standing.FAILED, Standing.PARTIAL), PALE),
+    ("without result", (Standing.FAILED, Standing.PARTIAL, Standing.STOPPED), PALE),
 )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ray.cluster_utils import Cluster
 
+from ndecore.errors import NDEError
 from studies.arguments import whole_number
 from studies.benchmarks.faults_audit import Audit, audit, front_of
 from studies.benchmarks.faults_world import begin, finish, free_port, kill, served, small_disk, until, workers_below
@@ -66,9 +67,15 @@ class Trial:
         goal = self.n_events("epoch") + n_epochs
         return until(lambda: self.n_events("epoch") >= goal, driver)
 
-    def run(self, *options: object) -> int:
-        """Run it, or what is left of it, to its end; return the exit code."""
-        return finish("run", "study.yaml", *options, cwd=self.home)
+    def run(self, *options: object) -> None:
+        """Run it, or what is left of it, to its end; raise `NDEError` if it does not come there."""
+        self.check(finish("run", "study.yaml", *options, cwd=self.home))
+
+    def check(self, code: int) -> None:
+        """Raise `NDEError` with what it said if that is not the exit code of a study that came to its end."""
+        if code:
+            said = (self.home / "output.txt").read_text(encoding="utf-8")[-2000:]
+            raise NDEError(f"{self.folder}: ended with exit code {code}: {said}")
 
 
 def kill_driver(home: Path, n_kills: int, seed: int) -> Finding:
@@ -83,6 +90,7 @@ def kill_driver(home: Path, n_kills: int, seed: int) -> Finding:
             study.has_gone_on(1, driver)
         time.sleep(rng.uniform(0.0, 2.0))
         if driver.poll() is not None:  # it came to its end: another study
+            study.check(driver.returncode)
             study = Trial(home / f"killed-{n_done}", "victim", workers=1)
             continue
         kill(driver.pid)

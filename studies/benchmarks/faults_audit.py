@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from ndecore.errors import InputError
 from reports.load import all_histories
 from reports.pareto import front
 from reports.records import TrialStatus
@@ -26,6 +27,7 @@ class Audit:
     runs_running: int  # in MLflow
     runs_missing: int
     runs_doubled: int
+    weights_lost: int  # trials that are complete and whose weights are not there, or not those that were written
     points_wrong: int  # runs whose history is not that of the ledger
 
     @property
@@ -67,8 +69,16 @@ def audit(folder: Path, storage: str | None = None) -> Audit:
         runs_running=sum(run.status == "RUNNING" for run in runs),
         runs_missing=len(set(expected) - set(numbers)),
         runs_doubled=sum(times - 1 for times in numbers.values()),
+        weights_lost=sum(_has_lost(ledger, t.number) for t in study.trials if t.status is TrialStatus.COMPLETE),
         points_wrong=sum(run.number is not None and run.epochs != expected.get(run.number) for run in runs),
     )
+
+
+def _has_lost(ledger: Ledger, number: int) -> bool:
+    try:
+        return not ledger.whole_weights(number).exists()
+    except InputError:
+        return True
 
 
 def front_of(folder: Path) -> list[tuple[int, tuple[float, ...] | None]]:

@@ -1,159 +1,205 @@
-"""Work against error: of methods on the workloads, and of step size controllers on neural and classical problems."""
+"""Each penalty in float32 against float64, by tolerance: its value and its gradient to the parameters, on equal steps.
 
-import math
-import statistics
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise, product
+The steps are those of an adaptive solve in float32. Weights and inputs are the same; of a random penalty the draws too.
+"""
+
+import argparse
+import copy
+import json
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import torch
-import torchdiffeq
-from torch import Tensor
+from rich.console import Console
+from rich.progress import Progress
+from torch import Tensor, nn
 
-from ndecore.controllers import CONTROLLERS
+from ndecore.blocks import NeuralODE
+from ndecore.controllers.step_to import StepTo
+from ndecore.errors import InputError, RoundingWarning
 from ndecore.integrate import SolveSettings
-from ndecore.solvers import SOLVERS
+from ndecore.observing import Grid, Wishes
+from ndecore.regularizers.local_error import LocalError
+from ndecore.regularizers.local_stiffness import LocalStiffness
+from ndecore.regularizers.predicted_steps import PredictedSteps
+from ndecore.regularizers.schedules import Constant, Moment
+from ndecore.regularizers.weighted import Session, Weighted
+from ndecore.solution import Solution
 from ndecore.solving import solve
 from ndecore.status import Status
-from studies.benchmarks.workloads import Workload
+from ndecore.terms import ODETerm
+from ndecore.training import TrainPlan, TrainState, train
+from search_spaces.presets import load_presets
+from studies.benchmarks.precision_report import Agreement, markdown
+from studies.benchmarks.workloads import mnist
+from studies.build import build
 
-_METHODS = ("tsit5", "dopri5", "bosh3", "dop853")
-_TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
-_CONTROL_TOLERANCES = {torch.float32: (1e-3, 1e-4, 1e-5, 1e-6, 1e-7), torch.float64: (1e-3, 1e-5, 1e-7, 1e-9, 1e-11)}
-_REPEATS = 3
-Field = Callable[[Tensor, Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Point:
-    """One solve: what it cost and how wrong it was."""
-
-    method: str
-    tolerance: float
-    nfe: int
-    cpu_ms: float
-    error: float  # largest at any output, unit of y
+TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
+NAMES = ("digits, untrained", "digits, trained", "spiral, untrained", "spiral, trained", "mnist-shaped")
+_EPOCHS = 10  # of the trained ones
+_BATCH = 32
+_SEEDS = (0, 1, 2)  # of a penalty's draws
+_START = Moment(0, 1, 0, 1)
 
 
 @dataclass(frozen=True)
-class Control:
-    """A controller on one problem at one tolerance."""
+class Problem:
+    """A field with its inputs, in float32."""
 
-    problem: str
-    dtype: str
-    controller: str
-    tolerance: float
-    nfe: int
-    error: float  # largest at any output, unit of y
+    name: str
+    field: nn.Module
+    y0: Tensor
+    grid: Grid
 
 
-def precision_points(workload: Workload) -> list[Point]:
-    """Each method at each tolerance on a workload, without gradients; the best of three times."""
-    exact = workload.reference()
-
-    def ours(method: str, tolerance: float) -> tuple[Tensor, int]:
-        settings = SolveSettings(SOLVERS[method](), rtol=tolerance, atol=tolerance)
-        solution = solve(
-            workload.field, workload.y0, workload.ts[0], workload.ts[-1], settings=settings, ts=workload.ts
-        )
-        return solution.check().ys, solution.stats.n_evaluations
-
-    def peer(tolerance: float) -> tuple[Tensor, int]:
-        count = 0
-
-        def counted(t: Tensor, y: Tensor) -> Tensor:
-            nonlocal count
-            count += 1
-            slope: Tensor = workload.field(t, y)
-            return slope
-
-        ts = torch.tensor(workload.ts, dtype=torch.float64, device=workload.y0.device)
-        ys = torchdiffeq.odeint(counted, workload.y0, ts, rtol=tolerance, atol=tolerance, method="dopri5")
-        return ys, count
-
-    points = []
-    for method, tolerance in product(("torchdiffeq dopri5", *_METHODS), _TOLERANCES):
-        times = []
-        with torch.no_grad():
-            for _ in range(_REPEATS):
-                began = time.process_time()
-                ys, nfe = peer(tolerance) if method not in _METHODS else ours(method, tolerance)
-                times.append((time.process_time() - began) * 1e3)
-        points.append(Point(method, tolerance, nfe, min(times), (ys.double() - exact).abs().max().item()))
-    return points
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--only", metavar="NAME", help=f"one problem of {'; '.join(NAMES)} (default: all)")
 
 
-def controller_points(workloads: Sequence[Workload]) -> list[Control]:
-    """Each controller of error with Tsit5 at several tolerances in both precisions, on the workloads and classics."""
-    problems: list[tuple[str, Field, Tensor, tuple[float, ...]]] = [
-        (each.name, each.doubled(), each.y0.double(), each.ts) for each in workloads
-    ]
-    ends = (0.0, 10.0)
-    problems += [
-        ("lotka-volterra", _lotka_volterra, torch.tensor([1.0, 1.0], dtype=torch.float64), ends),
-        ("van der pol", _van_der_pol, torch.tensor([2.0, 0.0], dtype=torch.float64), ends),
-    ]
-    points = []
-    for name, field, y0, ts in problems:
-        exact = _reference(field, y0, ts)
-        for dtype in (torch.float32, torch.float64):
-            own = field.to(dtype) if isinstance(field, torch.nn.Module) else field
-            for controller, tolerance in product(("i", "pi", "pid"), _CONTROL_TOLERANCES[dtype]):
-                settings = SolveSettings(controller=CONTROLLERS[controller](), rtol=tolerance, atol=tolerance)
-                with torch.no_grad():
-                    found = solve(own, y0.to(dtype), ts[0], ts[-1], settings=settings, ts=ts)
-                if found.status is Status.SUCCESS:
-                    error = (found.ys.double() - exact).abs().max().item()
-                    nfe = found.stats.n_evaluations
-                    points.append(Control(name, str(dtype)[6:], controller, tolerance, nfe, error))
-    return points
+def main(args: argparse.Namespace) -> int:
+    """Measure, print and write the report."""
+    if args.only not in (None, *NAMES):
+        raise InputError(f"--only: got {args.only!r}, allowed: {'; '.join(NAMES)}")
+    torch.set_num_threads(1)
+    console, found = Console(), list[Agreement]()
+    names = [name for name in NAMES if args.only in (None, name)]
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("", total=len(names) * len(TOLERANCES))
+        for name in names:
+            progress.update(bar, description=name)
+            problem = _problem(name)
+            for tolerance in TOLERANCES:
+                found += agreements(problem, tolerance)
+                text = _write(args.output / "precision", found)
+                progress.advance(bar)
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"written: {args.output}/precision.md, .json", soft_wrap=True)
+    return 0
 
 
-def at_equal_error(points: Sequence[Control], controller: str, dtype: str) -> tuple[float, float]:
-    """NFE of a controller over that of I: at equal tolerance, and at equal error; geometric means over the problems.
-
-    At equal error log NFE is interpolated in log error between the tolerances of I, where its errors still fall.
-    """
-    nominal, matched = [], []
-    for problem in dict.fromkeys(point.problem for point in points):
-        own, base = (
-            [p for p in points if (p.problem, p.dtype, p.controller) == (problem, dtype, name)]
-            for name in (controller, "i")
-        )
-        curve = _falling([(math.log(p.error), math.log(p.nfe)) for p in base if p.error > 0])
-        for point in own:
-            nominal += [math.log(point.nfe / p.nfe) for p in base if p.tolerance == point.tolerance]
-            expected = _interpolated(curve, math.log(point.error)) if point.error > 0 else None
-            if expected is not None:
-                matched.append(math.log(point.nfe) - expected)
-    return math.exp(statistics.fmean(nominal)), math.exp(statistics.fmean(matched))
+def _write(stem: Path, found: Sequence[Agreement]) -> str:
+    text = markdown(found)
+    stem.with_suffix(".md").write_text(text, encoding="utf-8")
+    data = json.dumps([asdict(each) for each in found])
+    stem.with_suffix(".json").write_text(data.replace("}, ", "},\n ") + "\n", encoding="utf-8")
+    return text
 
 
-def _falling(curve: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    kept: list[tuple[float, float]] = []
-    for error, work in curve:
-        if not kept or error < kept[-1][0]:
-            kept.append((error, work))
-    return kept
+def agreements(problem: Problem, tolerance: float) -> Iterator[Agreement]:
+    """Each penalty at one tolerance; nothing where the solve in float32 fails."""
+    for names, penalties in _penalties().items():
+        is_random = any(each.regularizer.prepare(problem.grid, torch.Generator()).times for each in penalties)
+        is_random |= any(getattr(each.regularizer, "sampling", "") == "biased" for each in penalties)
+        for seed in _SEEDS if is_random else _SEEDS[:1]:
+            agreement = _agreement(problem, tolerance, penalties, seed)
+            if agreement is not None:
+                yield replace(agreement, penalty=names)
 
 
-def _interpolated(curve: list[tuple[float, float]], error: float) -> float | None:
-    for (e0, w0), (e1, w1) in pairwise(curve):
-        if e1 <= error <= e0:
-            return w0 + (w1 - w0) * (error - e0) / (e1 - e0)
-    return None
+def _penalties() -> dict[str, tuple[Weighted, ...]]:
+    """What is compared, by the names of the presets that are the same but for their weights; then others."""
+    by_penalty: dict[str, list[str]] = {}
+    built: dict[str, tuple[Weighted, ...]] = {}
+    for name, config in load_presets().items():
+        penalties = build("digits_node", config).penalties
+        if all(not each.regularizer.is_weighted for each in penalties):
+            continue
+        weights = [each.schedule(_START) for each in penalties if each.regularizer.is_weighted]
+        key = repr([each.regularizer for each in penalties]) + repr([weight / weights[0] for weight in weights])
+        by_penalty.setdefault(key, []).append(name)
+        built[key] = penalties
+    found = {", ".join(names): built[key] for key, names in by_penalty.items()}
+    others = {
+        "predicted_steps": PredictedSteps(),
+        "local-unbiased, full_derivative": LocalError(full_derivative=True),
+        "local-unbiased, in_float64: false": LocalError(in_float64=False),
+        "local-stiffness, in_float64: false": LocalStiffness(in_float64=False),
+    }
+    return found | {name: (Weighted(each, Constant(1.0)),) for name, each in others.items()}
 
 
-def _reference(field: Field, y0: Tensor, ts: Sequence[float]) -> Tensor:
-    times = torch.tensor(ts, dtype=torch.float64, device=y0.device)
+def _agreement(problem: Problem, tolerance: float, penalties: Sequence[Weighted], seed: int) -> Agreement | None:
+    settings = SolveSettings(rtol=tolerance, atol=tolerance)
+    session = _session(problem, penalties, seed)
     with torch.no_grad():
-        return torchdiffeq.odeint(field, y0, times, rtol=1e-12, atol=1e-12, method="dopri8")
+        solution = _solved(problem, ODETerm(problem.field), settings, replace(session.wishes, watch=None))
+    if solution.status is not Status.SUCCESS or not solution.stats.n_accepted:
+        return None
+    equal = replace(settings, controller=StepTo(tuple(solution.records.dt.tolist())))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", RoundingWarning)
+        value, gradient = _penalized(problem, equal, penalties, seed)
+    double = replace(problem, field=copy.deepcopy(problem.field).double(), y0=problem.y0.double())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RoundingWarning)
+        true, true_gradient = _penalized(double, equal, penalties, seed)
+    cosine = torch.dot(gradient, true_gradient) / (gradient.norm() * true_gradient.norm())
+    return Agreement(
+        problem=problem.name,
+        tolerance=tolerance,
+        penalty="",
+        n_steps=solution.stats.n_accepted,
+        value=value / true,
+        cosine=cosine.item(),
+        norm=(gradient.norm() / true_gradient.norm()).item(),
+        warned=any(issubclass(each.category, RoundingWarning) for each in told),
+    )
 
 
-def _lotka_volterra(t: Tensor, y: Tensor) -> Tensor:
-    return torch.stack([1.5 * y[0] - y[0] * y[1], y[0] * y[1] - 3 * y[1]])
+def _session(problem: Problem, penalties: Sequence[Weighted], seed: int) -> Session:
+    regularizers = [each.regularizer for each in penalties]
+    return Session(regularizers, problem.grid, torch.Generator().manual_seed(seed))
 
 
-def _van_der_pol(t: Tensor, y: Tensor) -> Tensor:
-    return torch.stack([y[1], 5 * (1 - y[0] ** 2) * y[1] - y[0]])
+def _solved(problem: Problem, term: ODETerm, settings: SolveSettings, wishes: Wishes) -> Solution:
+    t0, *inner, t1 = wishes.grid
+    return solve(
+        term,
+        problem.y0,
+        t0,
+        t1,
+        settings=settings,
+        ts=sorted({*inner, *wishes.times}),
+        differentiable_records=wishes.differentiable_records,
+        watch=wishes.watch,
+        running_cost=wishes.running_cost,
+        throw=False,
+    )
+
+
+def _penalized(
+    problem: Problem, settings: SolveSettings, penalties: Sequence[Weighted], seed: int
+) -> tuple[float, Tensor]:
+    """The weighted penalties of a solve, and their gradient to all parameters in float64."""
+    session, term = _session(problem, penalties, seed), ODETerm(problem.field)
+    solution = _solved(problem, term, settings, session.wishes)
+    values = session.penalties(term, settings, solution)
+    total = values.dot(values.new_tensor([each.schedule(_START) for each in penalties]))
+    gradients = torch.autograd.grad(total, tuple(problem.field.parameters()), allow_unused=True)
+    return total.item(), torch.cat([each.double().reshape(-1) for each in gradients if each is not None])
+
+
+def _problem(name: str) -> Problem:
+    if name == "mnist-shaped":
+        workload = mnist()
+        return Problem(name, workload.field, workload.y0[:_BATCH], workload.ts)
+    kind, state = name.split(", ")
+    task, rate = ("digits_node", 0.2) if kind == "digits" else ("spiral_ode", 0.1)
+    epochs = _EPOCHS if state == "trained" else 1
+    plan = build(task, {"epochs": epochs, "learning_rate": rate, "rtol": 1e-6})
+    return _of_model(name, plan, is_trained=state == "trained")
+
+
+def _of_model(name: str, plan: TrainPlan, is_trained: bool) -> Problem:
+    training = TrainState(plan)
+    if is_trained:
+        for _ in train(plan, training):
+            pass
+    block = next(module for module in training.model.modules() if isinstance(module, NeuralODE))
+    assert isinstance(block.field, nn.Module), "these tasks' fields are"
+    inputs = next(plan.task.source(plan.task.splits().train).in_order(_BATCH))["inputs"]
+    assert isinstance(block.field, nn.Module), "of a task of ours"
+    return Problem(name, block.field, inputs, block.t)

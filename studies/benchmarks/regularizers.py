@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ndecore.errors import InputError, NDEError
-from ndecore.models.base import SolveRequest
+from ndecore.observation import observe
 from ndecore.training import TrainPlan, TrainState, train
 from search_spaces.presets import load_presets
 from studies.arguments import whole_number
@@ -223,12 +223,14 @@ def _trained(plan: TrainPlan) -> tuple[Run | None, TrainState | None]:
 def _prediction_seconds(trained: Mapping[str, tuple[TrainPlan, TrainState]], n_rounds: int) -> dict[str, float]:
     """Median wall seconds of predicting the held-out batch, the models in turn: all meet the same disturbances."""
     seconds: dict[str, list[float]] = {name: [] for name in trained}
-    held_out = next(iter(trained.values()))[0].task.splits().validation.inputs
+    task = next(iter(trained.values()))[0].task
+    held_out = next(task.source(task.splits().validation).in_order(task.defaults.eval_batch_size))
     with torch.no_grad():
         for _ in range(n_rounds):
             for name, (plan, state) in trained.items():
                 began = time.perf_counter()
-                state.model.eval()(held_out, SolveRequest(plan.settings, path_seed=-1))
+                with observe(settings=plan.settings, path_seed=-1):
+                    task.forward(state.model.eval(), held_out)
                 seconds[name].append(time.perf_counter() - began)
     return {name: statistics.median(values) for name, values in seconds.items()}
 

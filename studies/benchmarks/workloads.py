@@ -109,6 +109,6 @@ def _digits() -> Workload:
     state = TrainState(plan)
     for _ in train(plan, state):
         pass
-    images = plan.task.splits().validation.inputs
-    field: nn.Module = state.model.field  # type: ignore[assignment]
+    images = next(plan.task.source(plan.task.splits().validation).in_order(360))["inputs"]
+    field: nn.Module = state.model[0].field  # type: ignore[index]
     return Workload("digits", "64 x 360, trained TimeMLP 64-100-64", field, images, (0.0, 1.0), 1e-6)

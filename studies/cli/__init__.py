@@ -15,16 +15,23 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from ndecore.errors import InputError, NDEError
+from reports.wording import printable
 from studies.secret import redacted
 
 COMMANDS = {
+    "new": "write a task of your own, and its study, to start from",
+    "check": "try a task of your own, and say what is wrong",
+    "keys": "list the keys of a config for a task",
     "run": "run a study, or what is left of it",
     "resume": "go on with a study, or add trials to it",
+    "simulate": "run a study on recorded curves, in simulated time",
     "sync": "bring MLflow up to date with a study",
     "ls": "list the studies that were run",
     "show": "show a study's Pareto front",
     "confirm": "train the front again with new seeds",
     "sweep": "solve trained models at other tolerances",
+    "repair": "tell what of a damaged study can be kept, and keep it",
+    "rm": "remove a study",
     "diff": "compare two studies, trials or configs",
     "report": "write a study's report: HTML, Markdown, CSV, LaTeX",
     "export": "write Pareto-optimal configs as YAML",
@@ -32,6 +39,7 @@ COMMANDS = {
     "train": "train an exported config and compare with the study",
     "ui": "browse a study in MLflow",
     "validate": "check a spec without running it",
+    "data": "list data sets, check them, fetch them",
     "bench": "run a benchmark and write its report",
     "completion": "print a shell's completion of these commands",
 }
@@ -94,7 +102,7 @@ def _call(command: str, rest: list[str]) -> int:
 
 
 def _complain(message: str, code: int = USER_MISTAKE) -> int:
-    print("\n".join(f"nde-study: {line}" for line in redacted(message).split("\n")), file=sys.stderr)
+    print("\n".join(f"nde-study: {line}" for line in printable(redacted(message)).split("\n")), file=sys.stderr)
     return code
 
 

@@ -7,13 +7,14 @@ is kept as it ends: after Ctrl-C or a crash the same command goes on.
 import argparse
 import math
 import os
+from collections.abc import Mapping
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from ndecore.metrics import METRICS, Metric
+from ndecore.metrics import Metric
 from reports.confirmed import front_sentence
 from reports.confirmed_table import confirmed_metrics, confirmed_rows
 from reports.records import Confirmation, StudyRecord
@@ -48,7 +49,7 @@ def main(args: argparse.Namespace) -> int:
         told.print("other programs are busy: seconds will be theirs too", style="yellow")
     with ledger.writing():
         try:
-            with _Watch(told) as watch:
+            with _Watch(told, ledger.record().by_name) as watch:
                 study = confirm(ledger, args.seeds, watch)
         except KeyboardInterrupt:
             told.print(f"interrupted {watch.so_far}; the same command goes on")
@@ -65,8 +66,8 @@ def main(args: argparse.Namespace) -> int:
 class _Watch:
     """The progress: a bar on a terminal, else a line per training."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, metrics: Mapping[str, Metric]) -> None:
+        self._console, self._metrics = console, metrics
         self._bar = Progress(console=console, transient=True, disable=not console.is_terminal)
         self._task = self._bar.add_task("confirming", total=None)
         self.so_far = "before the first training ended"
@@ -88,16 +89,16 @@ class _Watch:
         self._bar.update(self._task, description=doing, total=standing.n_asked, completed=done)
         if standing.found:
             self.so_far = f"after {standing.n_done} of {standing.n_asked} trainings"
-            line = f"[{standing.n_done}/{standing.n_asked}] {where}: {_told(standing.found)}"
+            line = f"[{standing.n_done}/{standing.n_asked}] {where}: {_told(standing.found, self._metrics)}"
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _told(found: Confirmation) -> str:
+def _told(found: Confirmation, metrics: Mapping[str, Metric]) -> str:
     if found.test is None:
         return f"{found.status.value}: {found.reason}"
     measured = found.test.objectives()
     names = (*found.test.scores, "nfe", "train_s")
-    return "test " + ", ".join(f"{name} {value_text(METRICS[name], measured[name])}" for name in names)
+    return "test " + ", ".join(f"{name} {value_text(metrics[name], measured[name])}" for name in names)
 
 
 def print_confirmed(study: StudyRecord, console: Console) -> None:
@@ -123,6 +124,6 @@ def _interval_text(metric: Metric, interval: Interval) -> str:
     mean, half = interval.mean, interval.high - interval.mean
     if math.isnan(half):
         return value_text(metric, mean)
-    if metric.name == "accuracy":
+    if metric.is_share:
         return f"{100 * mean:.2f}±{100 * half:.2f} %"
     return f"{mean:.3g}±{half:.2g}"

@@ -13,9 +13,10 @@ from typing import Any
 import yaml
 
 from ndecore.errors import InputError
-from ndecore.metrics import METRICS
+from ndecore.metrics import METRICS, Metric
+from reports.choice import knee_trial
 from reports.config_files import read_yaml
-from reports.pareto import best, front, knee_trial, study_hypervolume
+from reports.pareto import best, front, study_hypervolume
 from reports.records import StudyRecord, TrialRecord, TrialStatus
 from reports.wording import gap_text, value_text
 from studies.cli.options import add_root, add_tracking_uri, find_study
@@ -57,12 +58,13 @@ def main(args: argparse.Namespace) -> int:
         print(json.dumps({"settings": settings, "results": results}, indent=2))
         return 0
     console = terminal()
+    metrics = {**METRICS, **(a.study.by_name if a.study else {}), **(b.study.by_name if b.study else {})}
     if not settings and not results:
         console.print("no difference")
     for heading, rows in (("setting", settings), ("result", results)):
         table = table_of((heading, args.a, args.b))
         for key, pair in rows.items():
-            table.add_row(key, *(_text(key, value) for value in pair))
+            table.add_row(key, *(_text(key, value, metrics) for value in pair))
         if rows:
             console.print(table)
     return 0
@@ -124,7 +126,7 @@ def _results(side: _Side, other: _Side) -> Flat:
     for metric in study.objectives if front(study) else ():
         found[f"best {metric.name}"] = best(study, metric).epochs[-1].objectives()[metric.name]
     knee = _measured(knee_trial(study)) if front(study) else {}
-    return found | {f"knee {name}": value for name, value in knee.items() if name in METRICS}
+    return found | {f"knee {name}": value for name, value in knee.items() if name in study.by_name}
 
 
 def _differing(a: Flat, b: Flat) -> dict[str, tuple[Any, Any]]:
@@ -132,10 +134,10 @@ def _differing(a: Flat, b: Flat) -> dict[str, tuple[Any, Any]]:
     return {key: (a.get(key), b.get(key)) for key in {**a, **b} if a.get(key) != b.get(key)}
 
 
-def _text(key: str, value: Any) -> str:
+def _text(key: str, value: Any, metrics: Mapping[str, Metric]) -> str:
     name = key.rpartition(" ")[2]
     if isinstance(value, int | float) and not isinstance(value, bool):
-        if name in METRICS:
-            return value_text(METRICS[name], value)
+        if name in metrics:
+            return value_text(metrics[name], value)
         return gap_text(value) if name == "solver_gap" else f"{value:.4g}"
     return "" if value is None else str(value)

@@ -10,17 +10,18 @@ from reports.records import StudyRecord
 from reports.standing import Standing, standings
 from reports.wording import on_test, title, title_with_unit
 
-_HEIGHT, _LEAST_WIDTH, _MOST_WIDTH = 16, 50, 100
+HEIGHT, _LEAST_WIDTH, _MOST_WIDTH = 16, 50, 100
 # Drawn in this order: what is worth more hides what is worth less.
 _MARKERS = {Standing.INFEASIBLE: "x", Standing.DOMINATED: "·", Standing.FRONT: "●", Standing.KNEE: "◆"}
 
 
-def front_plot(study: StudyRecord, width: int) -> str:
+def front_plot(study: StudyRecord, width: int, height: int = HEIGHT) -> str:
     """The published trials in the first two objectives, under what the markers mean; empty without room or trials.
 
     Args:
         study: any.
         width: of the terminal, in characters.
+        height: of the plot, in lines.
     """
     if len(study.objectives) < 2 or width < _LEAST_WIDTH:
         return ""
@@ -39,7 +40,7 @@ def front_plot(study: StudyRecord, width: int) -> str:
     figure = plotext.figure
     figure.clear()
     figure.theme("colorless")
-    figure.plot_size(min(width, _MOST_WIDTH), _HEIGHT)
+    figure.plot_size(min(width, _MOST_WIDTH), height)
     for place, marker in _MARKERS.items():
         if place in points:
             figure.draw(figure.signal(*zip(*points[place], strict=True), marker=marker))

@@ -5,13 +5,15 @@ from collections import Counter
 from rich.console import Console
 from rich.table import Table
 
+from reports.choice import RATIOS, Rule, comparison_sentence, front_members
 from reports.confirmed import front_sentence, published_study
 from reports.records import StudyRecord, TrialStatus
-from reports.tables import RATIOS, FrontRow, compared_rows, front_rows, weight_text
-from reports.wording import value_text
+from reports.tables import FrontRow, compared_rows, front_rows, weight_text
+from reports.wording import printable, value_text
 from studies.cli.terminal import table_of
 
-_SHORT = {"accuracy": "accuracy", "nfe": "NFE", "train_s": "train s", "predict_s": "predict s", "train_work": "work"}
+_SHORT = {"nfe": "NFE", "train_s": "train s", "predict_s": "predict s", "train_work": "work"}
+_SHOWN = 12  # numbers in a list of trials
 _WIDE = 120  # columns; a narrower terminal goes without the ratios
 
 
@@ -21,7 +23,8 @@ def print_study(study: StudyRecord, console: Console) -> None:
     counts = f"{len(study.trials)} of {study.n_trials} trials: {ends or 'none'}"
     complete = [trial for trial in study.trials if trial.status is TrialStatus.COMPLETE]
     n_off = sum(not trial.is_feasible(study.max_solver_gap, study.thresholds) for trial in complete)
-    off = f", {n_off} of them off the front by a solver gap above {study.max_solver_gap:g}" if n_off else ""
+    bounds = ", ".join([f"solver gap <= {study.max_solver_gap:g}", *map(str, study.thresholds)])
+    off = f", {n_off} of them infeasible ({bounds})" if n_off else ""
     console.print(f"[bold]{study.name}[/bold] ({study.task}): {counts}{off}", highlight=False)
     published = published_study(study)
     rows = front_rows(published)
@@ -29,11 +32,43 @@ def print_study(study: StudyRecord, console: Console) -> None:
         console.print(front_sentence(study), highlight=False)
     if rows:
         console.print(_table(published, rows, with_ratios=console.width >= _WIDE))
+        for told in _recommended(published):
+            console.print(told, highlight=False, markup=False)
     else:
-        console.print("no trial is on the front: none is complete with a solver gap within bounds")
+        console.print("no trial is on the front: none is complete and feasible")
+    for told in _stopped(study):
+        console.print(told, markup=False, soft_wrap=True)
     for trial in study.trials:
-        if trial.status not in (TrialStatus.COMPLETE, TrialStatus.RUNNING):
-            console.print(f"trial {trial.number} {trial.status.value}: {trial.reason}", markup=False, soft_wrap=True)
+        if trial.status not in (TrialStatus.COMPLETE, TrialStatus.RUNNING, TrialStatus.STOPPED):
+            told = f"trial {trial.number} {trial.status.value}: {printable(trial.reason)}"
+            console.print(told, markup=False, soft_wrap=True)
+    for repair in study.repairs:
+        console.print(f"repaired: {printable(repair)}", markup=False, soft_wrap=True)
+
+
+def _stopped(study: StudyRecord) -> list[str]:
+    """A line for each rule and epoch that stopped trials."""
+    by: dict[tuple[str, int], list[int]] = {}
+    for trial in study.trials:
+        if trial.stopped_by:
+            by.setdefault((trial.stopped_by.rule, trial.stopped_by.epoch), []).append(trial.number)
+    return [
+        f"stopped by {rule} after epoch {epoch}: {len(trials)} trial{'s' * (len(trials) > 1)} ({_some(trials)})"
+        for (rule, epoch), trials in sorted(by.items())
+    ]
+
+
+def _some(trials: list[int]) -> str:
+    shown = ", ".join(map(str, trials[:_SHOWN]))
+    return shown + (", ..." if len(trials) > _SHOWN else "")
+
+
+def _recommended(study: StudyRecord) -> list[str]:
+    """What the recommended member gains and loses, and what other rules would choose."""
+    chosen = front_members(study)
+    others = [f"{rule} {trial.number}" for rule, trial in chosen.items() if trial is not chosen[Rule.KNEE]]
+    told = [comparison_sentence(study, chosen[Rule.KNEE])]
+    return [each for each in told if each] + ([f"By other rules (export --top): {', '.join(others)}."] * bool(others))
 
 
 def _table(study: StudyRecord, rows: tuple[FrontRow, ...], with_ratios: bool) -> Table:

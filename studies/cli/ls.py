@@ -3,6 +3,7 @@
 import argparse
 import json
 
+from ndecore.errors import NDEError
 from reports.pareto import front, study_hypervolume
 from reports.records import TrialStatus
 from studies.cli.options import add_root
@@ -23,13 +24,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Print one line per study."""
-    rows = [_row(Ledger(args.root / name)) for name in study_names(args.root)]
+    rows, damaged = [], []
+    for name in study_names(args.root):
+        try:
+            rows.append(_row(Ledger(args.root / name)))
+        except NDEError as error:  # one that cannot be read hides no other
+            damaged.append(str(error))
+    _print(rows, args)
+    if damaged:
+        raise NDEError("\n".join(damaged))
+    return 0
+
+
+def _print(rows: list[dict[str, str | int | float]], args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps(rows, indent=2))
-        return 0
+        return
     if not rows:
         print(f"no study under {args.root} yet; try: nde-study run quickstart")
-        return 0
+        return
     table = table_of(_HEADS, right=_HEADS[3:])
     for row in rows:
         shown = row | {
@@ -38,7 +51,6 @@ def main(args: argparse.Namespace) -> int:
         }
         table.add_row(*(str(shown[head]) for head in _HEADS))
     terminal().print(table)
-    return 0
 
 
 def _row(ledger: Ledger) -> dict[str, str | int | float]:

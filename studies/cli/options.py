@@ -39,6 +39,13 @@ def add_tracking_uri(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_run_code(parser: argparse.ArgumentParser) -> None:
+    """--run-code: trust the files of a task of somebody's own that come with a config."""
+    parser.add_argument(
+        "--run-code", action="store_true", help="run the code that comes with it, of a task that is not ours"
+    )
+
+
 def print_json(data: Any) -> None:
     """Print data classes, lists and mappings of them as JSON, every number with all its digits; NaN as null."""
     print(json.dumps(_plain(data), indent=2, allow_nan=False))

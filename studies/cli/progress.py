@@ -1,4 +1,4 @@
-"""A running study on the terminal: trials done and running, best so far, hypervolume, time left."""
+"""A running study on the terminal: trials done and running, the front so far, its gain over the baseline, time left."""
 
 import time
 from collections.abc import Callable
@@ -9,9 +9,15 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from reports.pareto import cheapest, front, study_hypervolume
+from ndecore.hyperparameters import last_epoch
+from reports.choice import comparison_sentence, knee_trial
+from reports.pareto import cheapest, front
 from reports.records import StudyRecord, TrialRecord, TrialStatus
-from reports.wording import gap_text, title, value_text
+from reports.standing import missed_bounds, relative_hypervolume
+from reports.wording import title, value_text
+from studies.cli.front_plot import front_plot
+
+_HEIGHT, _LEAST_HEIGHT = 9, 24  # lines of the picture, and of a terminal that has room for it
 
 
 class StudyProgress:
@@ -25,7 +31,7 @@ class StudyProgress:
         self._clock = clock
         self._began: tuple[float, float] | None = None  # when the first trial started: clock, and trials' worth of work
         self._reported: set[int] = set()
-        self._standing = ""
+        self._standing = self._gain = self._picture = ""
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}")
         )
@@ -59,6 +65,8 @@ class StudyProgress:
             return
         if new or not self._standing:
             self._standing = _standing(study)  # sorts all trials: not at each epoch of a long study
+            self._gain = comparison_sentence(study, knee_trial(study)) if front(study) else ""
+            self._picture = front_plot(study, self._console.width, _HEIGHT) if self._has_room() else ""
             self._reported |= {trial.number for trial in new}
         left = self._time_left(study)
         if self._live:
@@ -71,7 +79,12 @@ class StudyProgress:
         running = [trial for trial in study.trials if trial.status is TrialStatus.RUNNING]
         name = f"{study.name}: {len(running)} running"
         self._bar.update(self._task, description=name, total=study.n_trials, completed=n_ended, left=left)
-        live.update(Group(self._bar, Text(self._standing), *(Text(_running(trial)) for trial in running)))
+        lines = [Text(_running(trial)) for trial in running]
+        below = [Text(text) for text in (self._gain, self._picture) if text]
+        live.update(Group(self._bar, Text(self._standing), *lines, *below))
+
+    def _has_room(self) -> bool:
+        return self._live is not None and self._console.height >= _LEAST_HEIGHT
 
     def _tell(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -89,7 +102,7 @@ class StudyProgress:
 def _work(study: StudyRecord) -> float:
     """What is done, in trials: an ended one counts 1, a running one its share of epochs."""
     return sum(
-        len(trial.epochs) / trial.config["epochs"] if trial.status is TrialStatus.RUNNING else 1.0
+        len(trial.epochs) / last_epoch(trial.config) if trial.status is TrialStatus.RUNNING else 1.0
         for trial in study.trials
     )
 
@@ -98,11 +111,13 @@ def _standing(study: StudyRecord) -> str:
     members = front(study)
     if not members:
         return "no trial on the front yet"
-    parts = []
+    found = relative_hypervolume(study)
+    parts = [f"front of {len(members)}" + ("" if found is None else f", hypervolume x {found:.2f} of the baseline's")]
     for metric in study.objectives:
         trial = cheapest(members, metric, {})
-        parts.append(f"best {title(metric)} {value_text(metric, trial.epochs[-1].objectives()[metric.name])}")
-    return f"{', '.join(parts)}, hypervolume {study_hypervolume(study):.3f}"
+        value = value_text(metric, trial.epochs[-1].objectives()[metric.name])
+        parts.append(f"best {title(metric)} {value} (trial {trial.number})")
+    return ", ".join(parts)
 
 
 def _name(trial: TrialRecord) -> str:
@@ -116,12 +131,12 @@ def _ended(study: StudyRecord, trial: TrialRecord) -> str:
     values = last.objectives()
     told = ", ".join(f"{m.name} {value_text(m, values[m.name])}" for m in study.objectives)
     # Else a trial that beats the best so far and does not become it would look like a mistake.
-    is_off = not trial.is_feasible(study.max_solver_gap, study.thresholds)
-    return f"{_name(trial)}: {told}" + (f" (off the front: solver gap {gap_text(last.solver_gap)})" if is_off else "")
+    missed = ", ".join(missed_bounds(study, trial))
+    return f"{_name(trial)}: {told}" + (f" (infeasible: misses {missed})" if missed else "")
 
 
 def _running(trial: TrialRecord) -> str:
-    epochs = trial.config["epochs"]
+    epochs = last_epoch(trial.config)
     if not trial.epochs:
         return f"  {_name(trial)}: epoch 0 of {epochs}"
     last = trial.epochs[-1]

@@ -6,11 +6,14 @@ from ndecore.errors import InputError
 from studies.arguments import whole_number
 from studies.cli.place import add_place, added_trials, place_of
 from studies.cli.run import watched
+from studies.cli.tried import add_debug, try_originals
 from studies.run import More, resume_study
 
 EXAMPLES = """  nde-study resume quickstart
   nde-study resume quickstart --trials +50
-  nde-study resume quickstart --rerun 7 --epochs 200      trial 7 again, longer, as a new trial"""
+  nde-study resume quickstart --rerun 7 --epochs 200      trial 7 again, longer, as a new trial
+  nde-study resume quickstart --take-up all               train what a rule stopped to its end
+  nde-study resume my_study --retry-failed                after a fix in my_task.py"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +22,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trials", type=added_trials, default=0, metavar="+N", help="add trials")
     parser.add_argument("--rerun", type=whole_number(0), metavar="TRIAL", help="run this trial again, longer")
     parser.add_argument("--epochs", type=whole_number(1), metavar="N", help="of the trial that is run again")
+    parser.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="run the trials that failed again, each as a new one, with your files as they are now",
+    )
+    parser.add_argument(
+        "--take-up",
+        type=_trials,
+        default=(),
+        metavar="TRIALS",
+        help="train these trials, which a rule stopped early, to their end: numbers such as 3,7, or all",
+    )
+    add_debug(parser)
     add_place(parser)
+
+
+def _trials(text: str) -> tuple[int, ...] | None:
+    """The numbers; None for all."""
+    if text == "all":
+        return None
+    if not all(part.isdecimal() for part in text.split(",")):
+        raise argparse.ArgumentTypeError(f"got {text!r}, allowed: numbers of trials such as 3,7, or all")
+    return tuple(dict.fromkeys(map(int, text.split(","))))
 
 
 def main(args: argparse.Namespace) -> int:
@@ -29,6 +54,12 @@ def main(args: argparse.Namespace) -> int:
         raise InputError(f"{got}: got no {lacking}, allowed: both or none; add {lacking}")
     if args.rerun is not None and args.trials:
         raise InputError("--rerun and --trials: got both, allowed: one at a time")
+    if args.retry_failed and (args.trials or args.rerun is not None):
+        raise InputError("--retry-failed: got --trials or --rerun too, allowed: one at a time")
+    if args.take_up != () and (args.trials or args.rerun is not None or args.retry_failed):
+        raise InputError("--take-up: got --trials, --rerun or --retry-failed too, allowed: one at a time")
+    if args.retry_failed:
+        try_originals(args.study, args.root, args.debug)
     changes = {"epochs": args.epochs} if args.epochs else {}
-    more = More(args.trials, args.rerun, changes)
+    more = More(args.trials, args.rerun, changes, args.retry_failed, args.take_up)
     return watched(args.root, lambda progress: resume_study(args.study, place_of(args, None), progress, more))

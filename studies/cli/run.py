@@ -17,9 +17,10 @@ from reports.pareto import front
 from reports.records import StudyRecord, TrialStatus
 from studies.cli import FAILURE, INTERRUPTED
 from studies.cli.front_table import print_study
-from studies.cli.options import DEFAULT_ROOT
+from studies.cli.options import DEFAULT_ROOT, root_option
 from studies.cli.place import Trials, add_place, place_of, trials
 from studies.cli.progress import StudyProgress
+from studies.cli.tried import add_debug, try_spec
 from studies.earlier import front_configs
 from studies.run import More, run_study
 from studies.spec import NAME_PATTERN, StudySpec, load_spec
@@ -43,6 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("spec", help="a YAML file, or the name of a shipped study")
     parser.add_argument("--name", type=_study_name, help="run it under another name")
     parser.add_argument("--trials", type=trials, metavar="N", help="instead of the spec's; +N adds to a study's")
+    add_debug(parser)
     add_place(parser)
 
 
@@ -51,7 +53,9 @@ def main(args: argparse.Namespace) -> int:
     asked = args.trials or Trials(None, 0)
     changes = {"name": args.name, "trials": asked.total, "workers": args.workers, "storage": args.storage}
     given = {key: value for key, value in changes.items() if value is not None}
-    spec = load_spec(args.spec, given, partial(front_configs, args.root))
+    fronts = partial(front_configs, args.root)
+    try_spec(args, given, fronts)
+    spec = load_spec(args.spec, given, fronts)
     more = More(trials=asked.added)
     return watched(args.root, lambda progress: run_study(spec, place_of(args, spec.tracking_uri), progress, more))
 
@@ -74,6 +78,16 @@ def _conclude(study: StudyRecord, root: Path) -> int:
     elif n_ended < study.n_trials:
         print(f"interrupted after {n_ended} of {study.n_trials} trials; the same command goes on")
         return INTERRUPTED
+    retried = {t.parent for t in study.trials}
+    n_failed = sum(t.status is TrialStatus.FAILED and t.number not in retried for t in study.trials)
+    if n_failed:
+        again = f"nde-study resume {study.name}{root_option(root)} --retry-failed"
+        count = f"{n_failed} trial{'s' * (n_failed > 1)} failed"
+        print(f"{count}, tracebacks: {root / study.name}/trials/*/error.txt; after a fix: {again}")
+    n_stopped = sum(t.status is TrialStatus.STOPPED for t in study.trials)
+    if n_stopped:
+        again = f"nde-study resume {study.name}{root_option(root)} --take-up all"
+        print(f"{n_stopped} trial{'s' * (n_stopped > 1)} stopped early; to train them to their end: {again}")
     if not front(study):
         return FAILURE
     where = "" if root == DEFAULT_ROOT else f" --root {shlex.quote(str(root))}"

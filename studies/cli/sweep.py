@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ndecore.errors import InputError
 from reports.deployments import cheapest_point, points_of
-from reports.records import StudyRecord, TrialRecord, metric_named
+from reports.records import StudyRecord, TrialRecord
 from reports.wording import gap_text, value_text
 from studies.arguments import TOLERANCES_ALLOWED, names, tolerances, whole_number
 from studies.build import build
@@ -81,17 +81,17 @@ def _trials(study: StudyRecord, number: int | None) -> tuple[TrialRecord, ...]:
 def _sweep(ledger: Ledger, trial: TrialRecord, args: argparse.Namespace) -> None:
     """One event per trial: all of its points or none."""
     device = "cuda" if ledger.spec.resources.gpu and torch.cuda.is_available() else "cpu"
-    plan = build(ledger.spec.task, trial.config, device)
+    plan = build(ledger.spec.task, trial.config, device, folder=ledger.folder)
     rtol, solvers = (_RTOL, _SOLVERS) if plan.task.calculus is None else (_RTOL_SDE, _SOLVERS_SDE)
     wanted = deployments(plan, args.solver or names(solvers), args.rtol or tolerances(rtol))
     left = [each for each in wanted if (trial.number, each) not in ledger.history.swept]
     if left:
-        model = trained_model(plan, ledger.weights_path(trial.number))
+        model = trained_model(plan, ledger.whole_weights(trial.number))
         ledger.swept(list(swept_points(plan, model, trial.number, left)))
 
 
 def _print(study: StudyRecord, trials: tuple[TrialRecord, ...], console: Console) -> None:
-    metric = metric_named(next(iter(trials[0].epochs[-1].scores)))  # the task's first
+    metric = study.metric(next(iter(trials[0].epochs[-1].scores)))  # the task's first
     table = Table(box=None, header_style="bold", pad_edge=False)
     for head in ("trial", "trained with", metric.name, "NFE", "deployed with", metric.name, "NFE", "gap"):
         table.add_column(head, justify="right", no_wrap=True)

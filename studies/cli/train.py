@@ -16,6 +16,8 @@ from reports.config_files import read_yaml
 from reports.deployments import deployed_record
 from reports.export import ExportedConfig
 from studies.build import build
+from studies.cli.options import add_run_code
+from studies.code_files import check_trusted
 from studies.sweeping import swept_points
 
 EXAMPLES = """  nde-study export quickstart --top knee -o knee.yaml && nde-study train knee.yaml
@@ -28,6 +30,7 @@ _SECONDS = ("train_s", "predict_s")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("config", type=Path, help="a YAML file from `nde-study export`, or a folder with one")
+    add_run_code(parser)
     parser.add_argument("--trial", type=int, metavar="N", help="which one, if the file holds several")
     parser.add_argument("--json", action="store_true", help="print the last epoch's record as JSON")
 
@@ -35,7 +38,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Train and compare."""
     chosen = _choose(read_yaml(args.config), args.trial, args.config)
-    record = _train(chosen, Console(stderr=True))
+    folder = args.config if args.config.is_dir() else args.config.parent
+    check_trusted([chosen.task, chosen.config], folder, args.run_code)
+    record = _train(chosen, folder, Console(stderr=True))
     if args.json:
         print(json.dumps(asdict(record), indent=2))
     else:
@@ -53,12 +58,12 @@ def _choose(configs: tuple[ExportedConfig, ...], trial: int | None, path: Path) 
     raise InputError(f"--trial: got {trial}, {path} holds: {numbers}")
 
 
-def _train(chosen: ExportedConfig, console: Console) -> EpochRecord:
+def _train(chosen: ExportedConfig, folder: Path, console: Console) -> EpochRecord:
     """The last epoch, with its held-out values as the model is deployed."""
-    plan = build(chosen.task, chosen.config)
+    plan = build(chosen.task, chosen.config, folder=folder)
     state = TrainState(plan)
     with Progress(console=console, transient=True) as progress:
-        bar = progress.add_task("training", total=plan.hyperparameters.epochs)
+        bar = progress.add_task("training", total=plan.hyperparameters.last_epoch)
         for record in train(plan, state):
             progress.update(bar, advance=1, description=f"training, NFE {record.nfe:g}")
     if chosen.deployment is None:

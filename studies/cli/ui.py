@@ -18,10 +18,12 @@ import urllib.request
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from ndecore.errors import InputError, NDEError
 from reports.records import StudyRecord
 from reports.shared_view import VIEW_KEY, VIEW_TAG, VIEW_VERSION
+from studies.addresses import SQLITE
 from studies.arguments import whole_number
 from studies.cli.options import add_root, find_study
 from studies.ledger import newest_study
@@ -53,6 +55,9 @@ def main(args: argparse.Namespace) -> int:
     if study.tracking_uri.startswith("http"):
         _open(_page(study.tracking_uri, study), args.no_browser)
         return 0
+    store = Path(study.tracking_uri.removeprefix(SQLITE))
+    if study.tracking_uri.startswith(SQLITE) and not store.exists():  # MLflow would make an empty one there
+        raise InputError(f"no MLflow store at {store}; `nde-study sync {study.name}` makes it from the ledger")
     port = args.port or _free_port()
     if not _is_free(port):
         raise InputError(f"--port: got {port}, which is in use or not allowed, allowed: a free port from 1024 to 65535")

@@ -36,4 +36,7 @@ def main(args: argparse.Namespace) -> int:
     for dimension in searched:
         when = " and ".join(condition.describe() for condition in dimension.when)
         print(f"  {dimension.key:14}{dimension.domain.describe()}{f', when {when}' if when else ''}")
+    hidden = [key for key in spec.fixed if key in spec.declared_space.keys]
+    if hidden:
+        print(f"fixed, so not searched though the space has it: {', '.join(hidden)}")
     return 0

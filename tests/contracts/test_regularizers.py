@@ -5,14 +5,15 @@ from dataclasses import fields
 import pytest
 import torch
 from torch import Tensor, nn
+from wished_solves import SolveRequest
 
 from ndecore.adjoints import ADJOINTS
 from ndecore.controllers.constant import ConstantStep
 from ndecore.controllers.integral import IController
 from ndecore.errors import InputError
 from ndecore.integrate import SolveSettings
-from ndecore.models.base import Grid, SolveRequest
 from ndecore.models.time_mlp import TimeMLP
+from ndecore.observing import Grid
 from ndecore.regularizers import REGULARIZERS, SCHEDULES
 from ndecore.regularizers.base import PenaltyContext, Regularizer
 from ndecore.regularizers.predicted_steps import PredictedSteps
@@ -92,6 +93,7 @@ def test_penalty_is_positive_and_reaches_the_parameters_with_whatever_it_does_no
     assert sum(parameter.grad.norm() for parameter in field.parameters()) > 0
 
 
+@pytest.mark.filterwarnings("ignore::ndecore.errors.RoundingWarning")  # its error is nothing else
 def test_penalty_of_constant_dynamics_is_zero(regularizer: Regularizer) -> None:
     if isinstance(regularizer, RNODE):
         regularizer = RNODE(kinetic=0.0)  # whose other half is the energy of the motion itself

@@ -173,7 +173,7 @@ def test_ordinary_methods_refuse_stochastic_equations(name: str) -> None:
 
 def test_control_of_an_error_that_is_not_estimated_is_refused(solver: Solver) -> None:
     if solver.error_order is None:
-        with pytest.raises(InputError, match="which has no error estimate, allowed: ConstantStep"):
+        with pytest.raises(InputError, match="which has no error estimate, allowed: one that needs none"):
             SolveSettings(solver, IController())
     else:
         SolveSettings(solver, IController())

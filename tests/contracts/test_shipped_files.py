@@ -2,9 +2,9 @@
 
 import pytest
 
+from search_spaces.consistency import clashes, missing_parameters
 from search_spaces.document import parse_document
-from search_spaces.parameters import find_parameter
-from search_spaces.penalty import clashes, missing_parameters
+from search_spaces.parameters import OWN
 from search_spaces.presets import load_presets
 from search_spaces.problems import SpecError
 from search_spaces.shipped import load_space, shipped_spaces
@@ -102,7 +102,7 @@ def test_the_presets_are_the_published_settings():
 def test_every_preset_lies_within_the_vocabulary_and_wants_nothing(name):
     preset = load_presets()[name]
     for key, value in preset.items():
-        parameter = find_parameter(key)
+        parameter = OWN.find(key)
         assert parameter is not None
         assert parameter.check(value) == value
     assert not list(missing_parameters(preset, preset))

@@ -3,9 +3,10 @@
 import torch
 from initial_value_problems import TinyField
 from torch import Tensor, nn
+from wished_solves import SolveRequest
 
 from ndecore.integrate import SolveSettings
-from ndecore.models.base import Grid, SolveRequest
+from ndecore.observing import Grid
 from ndecore.regularizers.base import PenaltyContext, Regularizer
 from ndecore.terms import ODETerm
 

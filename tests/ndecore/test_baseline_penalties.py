@@ -1,31 +1,34 @@
-"""STEER, TayNODE and RNODE: closed forms, statistics, and what they leave alone."""
+"""STEER, TayNODE, RNODE and TPR: closed forms, statistics, and what they leave alone."""
 
 import math
 from collections.abc import Callable
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from initial_value_problems import TinyField, tiny_field
 from penalized_solves import gradients, off, solved, start
 from scipy.stats import kstest
 from torch import Tensor
+from wished_solves import SolveRequest
 
 from ndecore.adjoints import ADJOINTS
 from ndecore.controllers.constant import ConstantStep
 from ndecore.errors import InputError
 from ndecore.integrate import SolveSettings
-from ndecore.models.base import Grid, SolveRequest
+from ndecore.observing import Grid
 from ndecore.regularizers.base import Regularizer
 from ndecore.regularizers.rnode import RNODE
 from ndecore.regularizers.steer import STEER
 from ndecore.regularizers.taynode import TayNODE
+from ndecore.regularizers.tpr import TPR
 from ndecore.solvers import SOLVERS
 from ndecore.terms import ODETerm
 
 ALPHA = 0.001  # of the statistics; their seeds are fixed, so their outcomes are too
 TIGHT = SolveSettings(rtol=1e-10, atol=1e-10)
-COSTS = (TayNODE(2), TayNODE(3), RNODE(), RNODE(kinetic=0.0), RNODE(jacobian=0.0))
+COSTS = (TayNODE(2), TayNODE(3), RNODE(), RNODE(kinetic=0.0), RNODE(jacobian=0.0), TPR())
 
 
 # --- STEER ----------------------------------------------------------------------------------------------------------
@@ -185,7 +188,7 @@ def test_jacobian_term_of_one_seed_is_that_of_its_noise() -> None:
     regularizer = RNODE(kinetic=0.0)
     context = solved(regularizer, linear(MATRIX), y0, (0.0, 1.7), TIGHT, seed=4)
     seed = int(torch.randint(2**63 - 1, (), generator=torch.Generator().manual_seed(4)).item())
-    noise = torch.randn(y0.shape, dtype=y0.dtype, generator=torch.Generator().manual_seed(seed))
+    noise = torch.randn(y0.shape, generator=torch.Generator().manual_seed(seed)).to(y0)  # the same in every dtype
     expected = 1.7 * (noise @ MATRIX).square().mean()  # constant along the solution; eps^T A for each sample
     torch.testing.assert_close(regularizer.penalty(context), expected, rtol=1e-10, atol=0)
 
@@ -258,6 +261,45 @@ def test_cost_has_the_exact_gradient_of_the_steps_taken(regularizer: Regularizer
 
 
 # In tolerances: the error of the cost itself is not controlled, and that of its gradient grows with each derivative.
+# --- TPR ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("grid", [(0.0, 1.3), (0.5, -0.8), (100.0, 101.0)])
+@pytest.mark.parametrize("degree", [0, 1, 2])
+def test_solution_that_is_a_polynomial_of_the_degree_costs_nothing_and_of_one_more_what_a_fit_leaves(
+    degree: int, grid: Grid
+) -> None:
+    powers = [lambda t, y: (t - grid[0]) ** (degree - 1) * degree, lambda t, y: (t - grid[0]) ** degree * (degree + 1)]
+    fields = [lambda t, y, f=f: torch.as_tensor(f(t, y)).expand_as(y) for f in powers]
+    regularizer = TPR(degree, degree + 4)
+    if degree:
+        assert cost_of(regularizer, fields[0], start(), grid) < 1e-20
+    times = np.array(regularizer.prepare(grid, torch.Generator().manual_seed(0)).times) - grid[0]
+    values = times ** (degree + 1)
+    left = values - np.polyval(np.polyfit(times, values, degree), times)
+    assert cost_of(regularizer, fields[1], start(), grid) == pytest.approx(np.square(left).mean(), rel=1e-6)
+
+
+def test_times_of_the_polynomial_are_uniform_on_the_span() -> None:
+    draw = torch.Generator().manual_seed(0)
+    times = [t for _ in range(250) for t in TPR().prepare((2.0, -1.0), draw).times]
+    assert kstest(times, "uniform", (-1.0, 3.0)).pvalue > ALPHA
+
+
+def test_gradient_of_the_distance_is_that_of_finite_differences() -> None:
+    field, settings = TinyField(), SolveSettings(SOLVERS["dop853"](), ConstantStep(0.1))
+
+    def cost(y0: Tensor) -> Tensor:
+        return TPR().penalty(solved(TPR(), field, y0, settings=settings))
+
+    assert torch.autograd.gradcheck(cost, start().requires_grad_())
+
+
+def test_points_that_lie_on_a_polynomial_always_are_refused() -> None:
+    with pytest.raises(InputError, match="n_points: got 3, allowed: >= 4, the degree and two more"):
+        TPR(degree=2, n_points=3)
+
+
 TOLERANCE = 1e-7
 ALLOWED = {"checkpointed": 1e-10} | dict.fromkeys(
     ("interpolating", "torchdiffeq", "torchdiffeq_adjoint"), 3e3 * TOLERANCE
@@ -266,7 +308,7 @@ ALLOWED = {"checkpointed": 1e-10} | dict.fromkeys(
 
 @pytest.mark.parametrize("grid", [(0.0, 2.0), (2.0, 0.7, 0.0)])
 @pytest.mark.parametrize("adjoint", ALLOWED)
-@pytest.mark.parametrize("regularizer", [TayNODE(2), RNODE()], ids=repr)
+@pytest.mark.parametrize("regularizer", [TayNODE(2), RNODE(), TPR()], ids=repr)
 def test_adjoints_agree_on_cost_and_gradient(regularizer: Regularizer, adjoint: str, grid: Grid) -> None:
     values, bars = [], []
     for name in (adjoint, "tape"):

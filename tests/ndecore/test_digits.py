@@ -16,11 +16,11 @@ def splits() -> Splits:
 
 def rows(splits: Splits) -> list[tuple[bytes, ...]]:
     parts = (splits.train, splits.validation, splits.test)
-    return [tuple(sorted(image.numpy().tobytes() for image in part.inputs)) for part in parts]
+    return [tuple(sorted(image.numpy().tobytes() for image in part["inputs"])) for part in parts]
 
 
 def test_sizes_add_up_to_all_images(splits: Splits) -> None:
-    assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [1077, 360, 360]
+    assert [len(part["inputs"]) for part in (splits.train, splits.validation, splits.test)] == [1077, 360, 360]
 
 
 def test_no_image_is_in_two_parts(splits: Splits) -> None:
@@ -31,25 +31,28 @@ def test_no_image_is_in_two_parts(splits: Splits) -> None:
 
 
 def test_classes_are_as_frequent_in_each_part(splits: Splits) -> None:
-    shares = [torch.bincount(p.targets, minlength=10) / len(p) for p in (splits.train, splits.validation, splits.test)]
+    shares = [
+        torch.bincount(p["targets"], minlength=10) / len(p["inputs"])
+        for p in (splits.train, splits.validation, splits.test)
+    ]
     for share in shares:
         assert (share - shares[0]).abs().max() < 2 / 360
 
 
 def test_pixels_are_in_the_unit_interval(splits: Splits) -> None:
     for part in (splits.train, splits.validation, splits.test):
-        assert part.inputs.dtype == torch.float32
-        assert part.targets.dtype == torch.int64
-        assert part.inputs.shape[1] == 64
-        assert (part.inputs.min(), part.inputs.max()) == (0, 1)
+        assert part["inputs"].dtype == torch.float32
+        assert part["targets"].dtype == torch.int64
+        assert part["inputs"].shape[1] == 64
+        assert (part["inputs"].min(), part["inputs"].max()) == (0, 1)
 
 
 def test_split_is_the_same_every_time_and_another_with_another_seed(splits: Splits) -> None:
     assert rows(digits()) == rows(splits)
-    assert torch.equal(digits().train.inputs, splits.train.inputs)
+    assert torch.equal(digits().train["inputs"], splits.train["inputs"])
     assert rows(digits(split_seed=1)) != rows(splits)
 
 
 def test_test_split_is_the_one_that_results_were_published_with(splits: Splits) -> None:
-    fingerprint = hashlib.sha256(splits.test.inputs.numpy().tobytes() + splits.test.targets.numpy().tobytes())
+    fingerprint = hashlib.sha256(splits.test["inputs"].numpy().tobytes() + splits.test["targets"].numpy().tobytes())
     assert fingerprint.hexdigest()[:16] == "8110e5c2c9d024b5"

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ndecore.controllers.step_to import StepTo
 from ndecore.integrate import SolveSettings
-from ndecore.models.base import Wishes
-from ndecore.regularizers.base import AGGREGATIONS, PenaltyContext, Regularizer
+from ndecore.observing import Wishes
+from ndecore.regularizers.base import PenaltyContext, Regularizer
 from ndecore.regularizers.error import GlobalError
 from ndecore.regularizers.predicted_steps import PredictedSteps
 from ndecore.regularizers.stiffness import GlobalStiffness
@@ -20,6 +20,7 @@ from ndecore.terms import ODETerm
 
 TOLERANCE = 1e-3  # steps so long that error and stiffness stand far above rounding
 OUTPUTS = (0.0, 0.31, 0.9, 3.0)
+AGGREGATIONS = ("sum", "mean", "max")
 Inputs = tuple[Tensor, ...]
 
 

@@ -2,19 +2,21 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ndecore.blocks import NeuralSDE as Block
 from ndecore.brownian import BrownianTree
 from ndecore.integrate import SolveSettings
 from ndecore.models import SDES
-from ndecore.models.base import SolveRequest, Wishes
 from ndecore.models.cubic_mlp import CubicMLP
 from ndecore.models.drift_mlp import DriftMLP
 from ndecore.models.neural_sde import NeuralSDE
+from ndecore.models.path_at_times import PathAtTimes
 from ndecore.models.sde_classifier import NeuralSDEClassifier
-from ndecore.models.sde_trajectory import NeuralSDEPaths
 from ndecore.noise import check_noise
+from ndecore.observation import observe
 from ndecore.solvers.sosri import SOSRI
+from ndecore.solves import Solves
 from ndecore.solving import solve
 
 SETTINGS = SolveSettings(SOSRI(), rtol=0.1, atol=0.1)
@@ -117,6 +119,11 @@ def classifier(name: str = "naive", seed: int = 0) -> NeuralSDEClassifier:
     return NeuralSDEClassifier(sde, n_inputs=64, n_state=32, n_classes=10, generator=draw)
 
 
+def predicted(model: nn.Module, inputs: Tensor, seed: int = 0) -> tuple[Tensor, Solves]:
+    with observe(settings=SETTINGS, path_seed=seed) as solves:
+        return model(inputs), solves
+
+
 def images() -> Tensor:
     return torch.rand(12, 64, generator=generator(3))
 
@@ -125,63 +132,54 @@ def images() -> Tensor:
 def test_classifier_has_the_published_layers_scaled_to_64_pixels(name: str) -> None:
     model = classifier(name)
     assert (model.encoder.weight.shape, model.head.weight.shape) == ((32, 64), (10, 32))
-    assert (model.sde.net.inner.weight.shape, model.sde.net.outer.weight.shape) == ((64, 32), (32, 64))
-    output = model(images(), SolveRequest(SETTINGS)).output
+    assert (model.block.drift.net.inner.weight.shape, model.block.drift.net.outer.weight.shape) == ((64, 32), (32, 64))
+    output, _ = predicted(model, images())
     assert output.shape == (12, 10)
     output.sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
 def test_training_follows_one_path_and_prediction_is_the_mean_of_ten() -> None:
-    model, request = classifier(), SolveRequest(SETTINGS, path_seed=4)
-    training = model(images(), request)
-    assert training.others == ()
+    model = classifier()
+    training, solves = predicted(model, images(), 4)
+    assert len(solves) == 1
     start = model.encoder(images())
-    model.eval()
-    predicted = model(images(), request)
-    assert len(predicted.others) == 9
-    terms = [model.sde.along(path) for path in request.paths(start, model.grid, 10)]
+    mean, solves = predicted(model.eval(), images(), 4)
+    assert len(solves) == 10
+    first = BrownianTree(4, tuple(start.shape), 0.0, 1.0)
+    terms = [model.block.drift.along(path) for path in (first, *(first.apart(i, 0.0, 1.0) for i in range(1, 10)))]
     each = [model.head(solve(term, start, 0.0, 1.0, settings=SETTINGS).y1) for term in terms]
-    torch.testing.assert_close(predicted.output, torch.stack(each).mean(dim=0))
-    torch.testing.assert_close(training.output, each[0])
+    torch.testing.assert_close(mean, torch.stack(each).mean(dim=0))
+    torch.testing.assert_close(training, each[0])
     assert len({logits.sum().item() for logits in each}) == 10
 
 
-def test_nfe_of_a_prediction_is_that_of_one_solve_of_the_batch_the_diffusion_apart() -> None:
-    model = classifier().eval()
-    found = model(images(), SolveRequest(SETTINGS))
-    stats = found.solution.stats
-    attempts = stats.n_accepted + stats.n_rejected
+def test_drift_and_diffusion_of_a_solve_are_counted_apart() -> None:
+    _, solves = predicted(classifier(), images())
+    attempts = solves.n_steps + solves.n_rejected
     # SOSRI: four each an attempt, the first slopes again in none of them, one of the automatic first step.
-    assert 3 * attempts + stats.n_accepted < stats.n_evaluations <= 4 * attempts + 2
-    assert stats.n_diffusion_evaluations == stats.n_evaluations
-    assert found.term.n_evaluations == stats.n_evaluations
+    assert 3 * attempts + solves.n_steps < solves.nfe <= 4 * attempts + 2
+    assert solves.nfe_diffusion == solves.nfe == solves.n_evaluations
 
 
 def test_one_seed_is_one_path_and_another_seed_another() -> None:
     model = classifier()
-    once, again, other = (model(images(), SolveRequest(SETTINGS, path_seed=seed)).output for seed in (1, 1, 2))
+    once, again, other = (predicted(model, images(), seed)[0] for seed in (1, 1, 2))
     assert torch.equal(once, again)
     assert not torch.equal(once, other)
 
 
 def test_solving_moves_no_global_generator() -> None:
     before = torch.get_rng_state()
-    classifier().eval()(images(), SolveRequest(SETTINGS))
+    predicted(classifier().eval(), images())
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_paths_are_states_at_the_times_of_the_grid_each_of_the_batch_along_its_own() -> None:
     draw = generator()
-    model = NeuralSDEPaths(SDES["naive"](CubicMLP(2, 50, draw), 2, draw), (0.25, 0.5, 1.0))
-    inputs = torch.tensor([2.0, 0.0]).expand(7, 2)
-    found = model(inputs, SolveRequest(SETTINGS))
-    assert found.output.shape == (7, 3, 2)
-    assert torch.equal(found.output[:, -1], found.solution.y1)
-    assert len(found.output[:, 0, 0].unique()) == 7
-
-
-def test_a_grid_that_a_penalty_moves_has_a_path_over_its_own_span() -> None:
-    model = classifier()
-    moved = model(images(), SolveRequest(SETTINGS, Wishes((0.0, 1.4))))
-    assert moved.solution.t1 == 1.4
+    sde = SDES["naive"](CubicMLP(2, 50, draw), 2, draw)
+    model = PathAtTimes(Block(sde, t=(0.0, 0.25, 0.5, 1.0), return_times=True))
+    output, solves = predicted(model, torch.tensor([2.0, 0.0]).expand(7, 2))
+    assert output.shape == (7, 3, 2)
+    assert torch.equal(output[:, -1], solves[0].solution.y1)
+    assert len(output[:, 0, 0].unique()) == 7

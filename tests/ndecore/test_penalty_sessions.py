@@ -4,11 +4,12 @@ import pytest
 import torch
 from initial_value_problems import TinyField
 from penalized_solves import gradients, off, solved, start
+from wished_solves import SolveRequest
 
 from ndecore.adjoints import ADJOINTS
 from ndecore.errors import InputError
 from ndecore.integrate import SolveSettings
-from ndecore.models.base import Grid, SolveRequest
+from ndecore.observing import Grid
 from ndecore.regularizers import REGULARIZERS
 from ndecore.regularizers.base import Regularizer
 from ndecore.regularizers.error import GlobalError

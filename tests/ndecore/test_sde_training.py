@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from ndecore.datasets.base import Split, Splits
-from ndecore.evaluation import evaluate, reference_output, relative_difference
+from ndecore.brownian import BrownianTree
+from ndecore.datasets.base import Splits
+from ndecore.evaluation import evaluate, reference_evaluation, relative_difference
 from ndecore.integrate import SolveSettings
 from ndecore.metrics import EpochRecord
-from ndecore.models.base import SolveRequest
-from ndecore.models.sde_classifier import NeuralSDEClassifier
+from ndecore.observation import observe
 from ndecore.regularizers.base import Regularizer
 from ndecore.regularizers.error import GlobalError
 from ndecore.regularizers.local_error import LocalError
@@ -23,6 +23,7 @@ from ndecore.solvers.sosri import SOSRI
 from ndecore.solvers.sosri2 import SOSRI2
 from ndecore.tasks.digits_nsde import DigitsNSDE
 from ndecore.training import TrainPlan, TrainState, train
+from ndecore.undrawn_path import UndrawnPath
 
 pytestmark = pytest.mark.usefixtures("threads_restored", "loose_reference")
 DIGITS = DigitsNSDE().splits()
@@ -37,13 +38,11 @@ def loose_reference(monkeypatch: pytest.MonkeyPatch) -> None:
 class FewDigits(DigitsNSDE):
     """The task on a part of the digits, predicted along two paths: two batches an epoch."""
 
-    def model(self, generator: torch.Generator) -> NeuralSDEClassifier:
-        model = super().model(generator)
-        model.n_paths = 2
-        return model
+    n_paths = 2
 
     def splits(self) -> Splits:
-        few, held_out = (Split(p.inputs[:40], p.targets[:40]) for p in (DIGITS.train, DIGITS.validation))
+        parts = (DIGITS.train, DIGITS.validation)
+        few, held_out = ({name: tensor[:40] for name, tensor in part.items()} for part in parts)
         return Splits(few, held_out, held_out)
 
 
@@ -92,15 +91,15 @@ def test_same_seed_gives_the_same_records_and_another_seed_others() -> None:
 def test_each_step_follows_a_path_of_its_own_and_never_one_of_the_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
     given = plan()
     state, seeds = TrainState(given), list[tuple[bool, int]]()
-    forward = state.model.forward
+    over = UndrawnPath.over
 
-    def told(inputs, request):
-        seeds.append((state.model.training, request.path_seed))
-        return forward(inputs, request)
+    def told(path: UndrawnPath, t0: float, t1: float, seed: int, n: int = 0) -> BrownianTree:
+        seeds.append((state.model.training, seed))
+        return over(path, t0, t1, seed, n)
 
-    monkeypatch.setattr(state.model, "forward", told)
+    monkeypatch.setattr(UndrawnPath, "over", told)
     carry_out(given, state)
-    steps = [seed for training, seed in seeds if training][1:]  # the first is the warm-up
+    steps = [seed for training, seed in seeds if training][2:-1]  # two are the warm-up's, the last tells the memory
     held_out = {seed for training, seed in seeds if not training}
     assert len(steps) == len(set(steps)) == 4
     assert held_out == {-1}
@@ -115,27 +114,27 @@ def test_a_penalty_does_not_change_the_path() -> None:
     assert carry_out(without)[0].scores == carry_out(with_penalty)[0].scores
 
 
-def test_evaluation_predicts_with_ten_paths_and_leaves_the_model_in_training() -> None:
-    given = plan()
-    model, held_out = DigitsNSDE().model(torch.Generator().manual_seed(0)), FewDigits().splits().validation
-    found = evaluate(model, held_out, given.settings, 40, lambda: 0.0)
+def test_evaluation_predicts_with_ten_paths_and_counts_one_and_leaves_the_model_in_training() -> None:
+    given, task = plan(), DigitsNSDE()
+    model, held_out = task.model(torch.Generator().manual_seed(0)), FewDigits().splits().validation
+    found = evaluate(task, model, task.source(held_out), given.settings, 40, keeps_outputs=True)
     assert model.training
-    expected = model.eval()(held_out.inputs, SolveRequest(given.settings, path_seed=-1))
-    assert torch.equal(found.output, expected.output)
-    nfe = [solution.stats.n_evaluations for solution in (expected.solution, *expected.others)]
-    assert len(nfe) == 10
-    assert found.nfe == sum(nfe) / 10
+    with torch.no_grad(), observe(settings=given.settings, path_seed=-1) as solves:
+        expected = model.eval()(held_out["inputs"])
+    assert torch.equal(found.outputs[0], expected)
+    assert len(solves) == 10
+    assert found.nfe == solves.nfe / 10
     assert found.nfe_diffusion == found.nfe
 
 
 def test_solver_gap_is_measured_along_the_same_paths_and_falls_with_the_tolerance() -> None:
     given = plan(sde="linear_noise")
-    model, held_out = TrainState(given).model, FewDigits().splits().validation
-    gaps = []
+    task, model = given.task, TrainState(given).model
+    held_out, gaps = task.source(task.splits().validation), []
     for tolerance in (0.3, 0.03):
         settings = replace(given.settings, rtol=tolerance, atol=tolerance)
-        output = evaluate(model, held_out, settings, 40, lambda: 0.0).output
-        gaps.append(relative_difference(output, reference_output(model, held_out, settings, 40)))
+        outputs = evaluate(task, model, held_out, settings, 40, keeps_outputs=True).outputs
+        gaps.append(relative_difference(outputs, reference_evaluation(task, model, held_out, settings, 40).outputs))
     assert 0 < gaps[1] < 0.3 * gaps[0] < 0.03  # another path would make a difference of order 0.1 to 1
 
 

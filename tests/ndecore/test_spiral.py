@@ -8,12 +8,14 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 
+from ndecore.blocks import NeuralODE
 from ndecore.datasets.base import Splits
 from ndecore.datasets.spiral import TIMES, initial_points, paths, spiral
 from ndecore.integrate import SolveSettings
-from ndecore.models.base import SolveRequest
 from ndecore.models.cubic_mlp import CubicMLP
-from ndecore.models.trajectory import NeuralODETrajectory
+from ndecore.models.path_at_times import PathAtTimes
+from ndecore.observation import observe
+from ndecore.regularizers.schedules import Moment
 from ndecore.solving import solve
 from ndecore.tasks import TASKS
 from ndecore.tasks.spiral_ode import SpiralODE
@@ -50,8 +52,8 @@ def test_paths_are_those_of_another_solver() -> None:
 def test_kept_paths_are_those_of_another_solver_to_float32(splits: Splits) -> None:
     point = initial_points(0, 1)[0]
     other = solve_ivp(published, (0.0, TIMES[-1]), point.numpy(), method="Radau", t_eval=TIMES, rtol=1e-10, atol=1e-10)
-    np.testing.assert_allclose(splits.train.inputs[0].numpy(), point.numpy(), rtol=1e-7)
-    np.testing.assert_allclose(splits.train.targets[0].numpy(), other.y.T, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(splits.train["inputs"][0].numpy(), point.numpy(), rtol=1e-7)
+    np.testing.assert_allclose(splits.train["targets"][0].numpy(), other.y.T, rtol=0, atol=1e-6)
 
 
 def test_observations_are_uniform_in_time_and_the_start_is_none() -> None:
@@ -61,21 +63,21 @@ def test_observations_are_uniform_in_time_and_the_start_is_none() -> None:
 
 def test_splits_have_the_sizes_and_shapes_that_they_say(splits: Splits) -> None:
     for part, n in ((splits.train, 320), (splits.validation, 64), (splits.test, 64)):
-        assert part.inputs.shape == (n, 2)
-        assert part.targets.shape == (n, len(TIMES), 2)
-        assert part.inputs.dtype == part.targets.dtype == torch.float32
+        assert part["inputs"].shape == (n, 2)
+        assert part["targets"].shape == (n, len(TIMES), 2)
+        assert part["inputs"].dtype == part["targets"].dtype == torch.float32
 
 
 def test_initial_points_are_near_the_published_one(splits: Splits) -> None:
     for part in (splits.train, splits.validation, splits.test):
-        radius = torch.linalg.vector_norm(part.inputs, dim=1)
-        angle = torch.atan2(part.inputs[:, 1], part.inputs[:, 0])
+        radius = torch.linalg.vector_norm(part["inputs"], dim=1)
+        angle = torch.atan2(part["inputs"][:, 1], part["inputs"][:, 0])
         assert 1.8 <= radius.min() < radius.max() <= 2.2
         assert -0.3 <= angle.min() < 0 < angle.max() <= 0.3
 
 
 def test_no_initial_point_is_in_two_parts(splits: Splits) -> None:
-    points = torch.cat([part.inputs for part in (splits.train, splits.validation, splits.test)])
+    points = torch.cat([part["inputs"] for part in (splits.train, splits.validation, splits.test)])
     assert len(points.unique(dim=0)) == 448
 
 
@@ -83,13 +85,9 @@ def test_data_is_the_same_every_time_and_another_with_another_seed(splits: Split
     again, other = spiral.__wrapped__(0), spiral(seed=1)
     for name in ("train", "validation", "test"):
         kept, drawn, moved = (getattr(each, name) for each in (splits, again, other))
-        assert torch.equal(kept.inputs, drawn.inputs)
-        assert torch.equal(kept.targets, drawn.targets)
-        assert not torch.equal(kept.inputs, moved.inputs)
-
-
-def test_held_out_data_is_one_batch(splits: Splits) -> None:
-    assert len(splits.validation) == len(splits.test) == SpiralODE.defaults.eval_batch_size
+        assert torch.equal(kept["inputs"], drawn["inputs"])
+        assert torch.equal(kept["targets"], drawn["targets"])
+        assert not torch.equal(kept["inputs"], moved["inputs"])
 
 
 def test_field_is_the_published_formula() -> None:
@@ -104,21 +102,23 @@ def test_field_is_the_published_formula() -> None:
 
 def test_output_is_the_solution_at_each_time_of_the_grid_but_the_first() -> None:
     field = CubicMLP(2, 50, generator())
-    model = NeuralODETrajectory(field, (0.25, 0.3, 0.7), t0=0.1)
+    model = PathAtTimes(NeuralODE(field, (0.1, 0.25, 0.3, 0.7), return_times=True))
     inputs = torch.tensor([[2.0, 0.0], [1.9, 0.1]])
-    found = model(inputs, SolveRequest(SolveSettings()))
+    with observe() as solves:
+        output = model(inputs)
     expected = solve(field, inputs, 0.1, 0.7, ts=(0.25, 0.3, 0.7))
-    assert model.grid == (0.1, 0.25, 0.3, 0.7)
-    assert found.output.shape == (2, 3, 2)
-    assert torch.equal(found.output, expected.ys.movedim(0, 1))
-    assert torch.equal(found.output[:, -1], found.solution.y1)
-    assert found.term.n_evaluations == expected.stats.n_evaluations
+    assert solves[0].grid == (0.1, 0.25, 0.3, 0.7)
+    assert output.shape == (2, 3, 2)
+    assert torch.equal(output, expected.ys.movedim(0, 1))
+    assert torch.equal(output[:, -1], solves[0].solution.y1)
+    assert solves.nfe == expected.stats.n_evaluations
 
 
 def test_one_observation_is_the_end_of_the_solve() -> None:
-    model = NeuralODETrajectory(CubicMLP(2, 50, generator()), (0.4,))
-    found = model(torch.tensor([[2.0, 0.0]]), SolveRequest(SolveSettings()))
-    assert torch.equal(found.output, found.solution.y1.unsqueeze(1))
+    model = PathAtTimes(NeuralODE(CubicMLP(2, 50, generator()), (0.0, 0.4), return_times=True))
+    with observe() as solves:
+        output = model(torch.tensor([[2.0, 0.0]]))
+    assert torch.equal(output, solves[0].solution.y1.unsqueeze(1))
 
 
 def test_model_with_the_true_field_has_no_error(splits: Splits) -> None:
@@ -127,15 +127,16 @@ def test_model_with_the_true_field_has_no_error(splits: Splits) -> None:
             return torch.stack(published(t, u.T), dim=1)  # type: ignore[arg-type, call-overload]
 
     task = SpiralODE()
-    found = NeuralODETrajectory(TrueField(), TIMES)(splits.test.inputs, SolveRequest(SolveSettings()))
-    assert task.scores(found.output, splits.test.targets)["mse"] < 1e-9
+    output = PathAtTimes(NeuralODE(TrueField(), (0.0, *TIMES), return_times=True))(splits.test["inputs"])
+    assert task.scores(output, splits.test)["mse"] < 1e-9
 
 
 def test_mse_is_the_mean_over_points_times_and_coordinates() -> None:
     output, targets = torch.randn(2, 3, 30, 2, generator=generator())
     expected = (output - targets).pow(2).sum().item() / (3 * 30 * 2)
-    assert SpiralODE().scores(output, targets) == {"mse": pytest.approx(expected)}
-    assert SpiralODE().loss(output, targets).item() == pytest.approx(expected)
+    batch = {"targets": targets}
+    assert SpiralODE().scores(output, batch) == {"mse": pytest.approx(expected)}
+    assert SpiralODE().loss(output, batch, Moment(0, 1, 0, 1)).item() == pytest.approx(expected)
 
 
 def short_plan(epochs: int) -> TrainPlan:
@@ -145,9 +146,9 @@ def short_plan(epochs: int) -> TrainPlan:
 
 def test_training_lowers_the_error(splits: Splits) -> None:
     plan = short_plan(epochs=2)
-    untrained = TrainState(plan).model(splits.validation.inputs, SolveRequest(plan.settings)).output
+    untrained = TrainState(plan).model(splits.validation["inputs"])
     first, second = train(plan)
-    assert first.scores["mse"] < 0.2 * plan.task.scores(untrained, splits.validation.targets)["mse"]
+    assert first.scores["mse"] < 0.2 * plan.task.scores(untrained, splits.validation)["mse"]
     assert second.train_loss < first.train_loss
 
 

@@ -9,7 +9,8 @@ import torch
 from ndecore.datasets.base import Splits
 from ndecore.datasets.spiral_sde import N_PATHS, NOISE, START, STEPS, TIMES, drift, moments, simulate, spiral_sde
 from ndecore.integrate import SolveSettings
-from ndecore.models.base import SolveRequest
+from ndecore.observation import observe
+from ndecore.regularizers.schedules import Moment
 from ndecore.solvers.sosri import SOSRI
 from ndecore.tasks.spiral_sde import SpiralSDE
 from ndecore.training import TrainPlan, TrainState, train
@@ -71,13 +72,13 @@ def test_drift_is_the_published_formula() -> None:
 def test_each_part_has_moments_of_its_own_paths_within_sampling_error(splits: Splits) -> None:
     parts = (splits.train, splits.validation, splits.test)
     for part in parts:
-        assert part.inputs.shape == (1000, 2)
-        assert part.targets.shape == (1000, len(TIMES), 2, 2)
-        assert part.inputs.dtype == part.targets.dtype == torch.float32
-        assert torch.equal(part.inputs[17], torch.tensor(START))
-        assert torch.equal(part.targets[0], part.targets[999])
-    means = torch.stack([part.targets[0, :, 0] for part in parts])
-    variance = parts[0].targets[0, :, 1]
+        assert part["inputs"].shape == (1000, 2)
+        assert part["targets"].shape == (1000, len(TIMES), 2, 2)
+        assert part["inputs"].dtype == part["targets"].dtype == torch.float32
+        assert torch.equal(part["inputs"][17], torch.tensor(START))
+        assert torch.equal(part["targets"][0], part["targets"][999])
+    means = torch.stack([part["targets"][0, :, 0] for part in parts])
+    variance = parts[0]["targets"][0, :, 1]
     for one, other in ((0, 1), (0, 2), (1, 2)):
         apart = (means[one] - means[other]).abs()
         # Five standard errors of a difference, 60 values each: alpha about 1e-4 in all.
@@ -87,22 +88,23 @@ def test_each_part_has_moments_of_its_own_paths_within_sampling_error(splits: Sp
 
 def test_data_is_the_same_every_time_and_another_with_another_seed(splits: Splits) -> None:
     again, other = spiral_sde.__wrapped__(0), spiral_sde.__wrapped__(1)
-    assert torch.equal(again.validation.targets, splits.validation.targets)
-    assert not torch.equal(other.validation.targets, splits.validation.targets)
+    assert torch.equal(again.validation["targets"], splits.validation["targets"])
+    assert not torch.equal(other.validation["targets"], splits.validation["targets"])
 
 
 def test_loss_is_the_mean_squared_error_of_means_plus_that_of_variances(splits: Splits) -> None:
     paths = torch.randn(40, 30, 2, generator=torch.Generator().manual_seed(0))
-    target = splits.train.targets[:40]
+    target = splits.train["targets"][:40]
     mean, variance = paths.mean(dim=0), ((paths - paths.mean(dim=0)) ** 2).sum(dim=0) / 39
     expected = ((mean - target[0, :, 0]) ** 2).mean() + ((variance - target[0, :, 1]) ** 2).mean()
-    assert SpiralSDE().loss(paths, target).item() == pytest.approx(expected.item(), rel=1e-5)
-    assert SpiralSDE().scores(paths, target) == {"mse": pytest.approx(expected.item(), rel=1e-5)}
+    batch = {"targets": target}
+    assert SpiralSDE().loss(paths, batch, Moment(0, 1, 0, 1)).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert SpiralSDE().scores(paths, batch) == {"mse": pytest.approx(expected.item(), rel=1e-5)}
 
 
 def test_true_paths_of_a_batch_score_about_the_chance_that_is_documented(splits: Splits) -> None:
     paths = torch.from_numpy(simulate(np.random.default_rng(9).standard_normal((60, 2, 1000)))).permute(2, 0, 1)
-    assert SpiralSDE().scores(paths.float(), splits.validation.targets)["mse"] < 4e-3
+    assert SpiralSDE().scores(paths.float(), splits.validation)["mse"] < 4e-3
 
 
 def short_plan(sde: str = "naive") -> TrainPlan:
@@ -117,10 +119,10 @@ def test_training_lowers_the_error_and_the_record_tells_both_evaluations(
     monkeypatch.setattr("ndecore.evaluation._LOOSEST", 1.0)  # a reference at 0.3 / 4 is enough here
     plan = short_plan("linear_noise")
     state = TrainState(plan)
-    with torch.no_grad():
-        untrained = state.model(splits.validation.inputs, SolveRequest(plan.settings, path_seed=-1)).output
+    with torch.no_grad(), observe(settings=plan.settings, path_seed=-1):
+        untrained = state.model(splits.validation["inputs"])
     (record,) = train(plan, state)
-    assert record.scores["mse"] < plan.task.scores(untrained, splits.validation.targets)["mse"]
+    assert record.scores["mse"] < plan.task.scores(untrained, splits.validation)["mse"]
     assert record.nfe == int(record.nfe) == record.nfe_diffusion
     assert record.solver_gap is not None
     assert 0 < record.solver_gap < 0.5

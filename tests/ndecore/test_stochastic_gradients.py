@@ -6,6 +6,7 @@ import pytest
 import torch
 from stochastic_problems import ADDITIVE, GENERAL, TinyNet, tiny_term
 from torch import Tensor
+from wished_solves import SolveRequest
 
 from ndecore.adjoints.checkpointed import Checkpointed
 from ndecore.adjoints.torchsde import Torchsde
@@ -15,7 +16,6 @@ from ndecore.controllers.initial_step import initial_step
 from ndecore.controllers.step_to import StepTo
 from ndecore.errors import InputError
 from ndecore.integrate import SolveSettings, Tape
-from ndecore.models.base import SolveRequest
 from ndecore.regularizers.base import PenaltyContext, Regularizer
 from ndecore.regularizers.error import GlobalError
 from ndecore.regularizers.local import LocalPenalty
@@ -118,7 +118,7 @@ def test_published_penalties_of_stochastic_solves_are_what_the_records_say() -> 
     torch.testing.assert_close(
         GlobalError(agg="sum").penalty(context), (records.error_ratio * records.dt).sum(), check_dtype=False
     )
-    with pytest.raises(InputError, match="which has no stiffness estimate"):
+    with pytest.raises(InputError, match="it has no stiffness estimate"):
         GlobalStiffness().check_solver(SOSRI())
 
 

@@ -14,12 +14,11 @@ from ndecore.adjoints import ADJOINTS
 from ndecore.adjoints.torchdiffeq import Torchdiffeq
 from ndecore.controllers.constant import ConstantStep
 from ndecore.controllers.proportional_integral import PIController
-from ndecore.datasets.base import Split, Splits
-from ndecore.errors import SolveFailed, TrainingDiverged
+from ndecore.datasets.base import Batch, Splits
+from ndecore.errors import InputError, SolveFailed, TrainingDiverged
 from ndecore.evaluation import _reference_settings
 from ndecore.integrate import SolveSettings, Tape
 from ndecore.metrics import METRICS, EpochRecord
-from ndecore.models.classifier import NeuralODEClassifier
 from ndecore.models.time_mlp import TimeMLP
 from ndecore.regularizers.base import Regularizer
 from ndecore.regularizers.error import GlobalError
@@ -57,8 +56,13 @@ class FewDigits(DigitsNode):
 
     def splits(self) -> Splits:
         train_part, held_out = DIGITS.train, DIGITS.validation
-        few = Split(train_part.inputs[:260], train_part.targets[:260])
-        return GuardedSplits(few, Split(held_out.inputs[:100], held_out.targets[:100]), few)
+        few, held_out = first(train_part, 260), first(held_out, 100)
+        return GuardedSplits(few, held_out, few)
+
+
+def first(part: Batch, n: int) -> Batch:
+    """The first examples."""
+    return {name: tensor[:n] for name, tensor in part.items()}
 
 
 def ticking() -> Callable[[], float]:
@@ -262,9 +266,9 @@ def test_work_of_continuous_adjoints_has_what_they_evaluate_on_the_way_back(adjo
     seen: list[int] = []
 
     class Counting(FewDigits):
-        def model(self, generator: torch.Generator) -> NeuralODEClassifier:
+        def model(self, generator: torch.Generator) -> nn.Module:
             model = super().model(generator)
-            model.field.register_forward_hook(lambda field, given, slope: seen.append(1))
+            model[0].field.register_forward_hook(lambda field, given, slope: seen.append(1))
             return model
 
     given = with_settings(replace(plan(epochs=1), task=Counting()), adjoint=ADJOINTS[adjoint]())
@@ -352,16 +356,24 @@ def test_steer_moves_the_solves_of_training_alone() -> None:
     ends: list[float] = []
 
     class Watched(FewDigits):
-        def model(self, generator: torch.Generator) -> NeuralODEClassifier:
+        def model(self, generator: torch.Generator) -> nn.Module:
             model = super().model(generator)
-            model.register_forward_hook(lambda model, given, made: ends.append(made.solution.t1))
+            model[0].field.register_forward_pre_hook(lambda field, given: times.append(given[0].item()))
+            model.register_forward_hook(lambda model, given, made: ends.append(reached()))
             return model
 
+    times: list[float] = []
+
+    def reached() -> float:
+        latest = max(times)
+        times.clear()
+        return latest
+
     list(train(replace(penalized((STEER(), Constant(0.0)), epochs=1), task=Watched())))
-    warm_up, *updates = ends[:3]
-    assert all(end != 1 and 0.5 <= end <= 1.5 for end in (warm_up, *updates))
-    assert updates[0] != updates[1]
-    assert set(ends[3:]) == {1.0}
+    of_training = ends[1:5]  # the warm-up's last, two updates, and the step that tells the memory
+    assert all(end != 1 and 0.49 <= end <= 1.51 for end in of_training)
+    assert of_training[1] != of_training[2]
+    assert set(ends[5:]) == {1.0}
 
 
 @pytest.mark.parametrize("regularizer", [RNODE(), TayNODE(2)], ids=["rnode", "taynode"])
@@ -386,6 +398,24 @@ def test_solver_gap_is_measured_at_the_end_alone() -> None:
     records = carry_out(plan())
     assert [r.solver_gap is None for r in records] == [True, True, False]
     assert [bool(r.score_gaps) for r in records] == [False, False, True]
+
+
+def test_a_training_that_stops_after_some_epochs_is_the_beginning_of_the_whole_one() -> None:
+    whole = plan(epochs=4)
+    schedules = replace(whole.hyperparameters, lr_schedule="cosine", lr_warmup=0.25)
+    whole = replace(whole, hyperparameters=schedules)
+    short = replace(whole, hyperparameters=replace(schedules, stop_after=2))
+    states = TrainState(whole), TrainState(short)
+    expected, found = (carry_out(*each) for each in zip((whole, short), states, strict=True))
+    assert (len(found), found[-1].is_last, expected[1].is_last) == (2, True, False)
+    assert [r.scores for r in found] == [r.scores for r in expected[:2]]
+    assert [r.learning_rate for r in found] == [r.learning_rate for r in expected[:2]]
+    assert found[-1].solver_gap is not None
+
+
+def test_training_does_not_stop_after_its_end() -> None:
+    with pytest.raises(InputError, match="stop_after: got 5 where epochs is 4, allowed: at most epochs"):
+        replace(plan(epochs=4).hyperparameters, stop_after=5)
 
 
 def test_solver_gap_is_small_at_a_tight_tolerance_and_larger_at_a_loose_one() -> None:
@@ -415,9 +445,9 @@ def test_diverging_training_raises_with_a_remedy(rate: float) -> None:
 
 def test_reference_solve_that_fails_is_told_as_such() -> None:
     class OnlyInSingle(FewDigits):
-        def model(self, generator: torch.Generator) -> NeuralODEClassifier:
+        def model(self, generator: torch.Generator) -> nn.Module:
             model = super().model(generator)
-            model.field.register_forward_hook(spoil_in_double)
+            model[0].field.register_forward_hook(spoil_in_double)
             return model
 
     def spoil_in_double(field: nn.Module, given: tuple[Tensor, Tensor], slope: Tensor) -> Tensor:
@@ -436,8 +466,8 @@ def test_solve_that_fails_in_training_raises_with_its_status() -> None:
 
 def test_last_update_of_all_that_spoils_the_model_is_told() -> None:
     class Spoilt(FewDigits):
-        def scores(self, output: Tensor, targets: Tensor) -> dict[str, float]:
-            return super().scores(output * math.nan, targets)
+        def scores(self, output: Tensor, batch: Batch) -> dict[str, float]:
+            return super().scores(output * math.nan, batch)
 
     with pytest.raises(TrainingDiverged, match=r"held-out .* lower the learning rate"):
         carry_out(replace(plan(epochs=1), task=Spoilt()))
@@ -460,13 +490,14 @@ def test_incomplete_batches_are_dropped_and_each_epoch_shuffles_anew() -> None:
     seen = []
 
     class Watching(FewDigits):
-        def loss(self, output: Tensor, targets: Tensor) -> Tensor:
-            seen.append(targets.tolist())
-            return super().loss(output, targets)
+        def loss(self, output: Tensor, batch: Batch, moment: Moment) -> Tensor:
+            seen.append((moment.step, batch["targets"].tolist()))
+            return super().loss(output, batch, moment)
 
     list(train(replace(plan(epochs=2), task=Watching())))
-    batches = [targets for targets in seen if len(targets) == 128][1:]  # the first is the warm-up's
-    assert len(batches) == 4
+    batches = [targets for _, targets in seen[2:-1]]  # two are the warm-up's, the last tells the memory
+    assert [step for step, _ in seen] == [0, 0, 0, 1, 2, 3, 4]
+    assert {len(targets) for targets in batches} == {128}
     assert batches[0] != batches[2]
 
 
@@ -482,5 +513,4 @@ def test_model_is_drawn_from_its_generator_and_time_enters_as_a_column() -> None
 
 def test_classifier_is_as_large_as_the_paper_says_in_miniature() -> None:
     model = DigitsNode().model(torch.Generator().manual_seed(0))
-    assert isinstance(model, NeuralODEClassifier)
     assert sum(p.numel() for p in model.parameters()) == 65 * 100 + 100 + 101 * 64 + 64 + 64 * 10 + 10

@@ -28,6 +28,7 @@ def epoch(
         train_work=1000.0 * nfe,
         solver_gap=gap,
         score_gaps={} if gap is None else {"accuracy": 0.0, "loss": 1e-5},
+        is_last=gap is not None,
     )
 
 
@@ -51,6 +52,7 @@ def study_of(*trials: TrialRecord, objectives: tuple[Metric, ...] = OBJECTIVES) 
         n_trials=len(trials),
         trials=trials,
         versions={"torch": "2.13.0"},
+        metrics=tuple(METRICS.values()),
     )
 
 

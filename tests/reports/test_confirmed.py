@@ -8,6 +8,7 @@ import pytest
 from made_up_studies import epoch, study_of, trial
 
 from ndecore.metrics import METRICS
+from reports.choice import knee_trial
 from reports.confirmed import (
     confirmed_seeds,
     confirmed_study,
@@ -16,7 +17,7 @@ from reports.confirmed import (
     published_study,
 )
 from reports.confirmed_table import confirmed_rows
-from reports.pareto import front, knee_trial
+from reports.pareto import front
 from reports.records import Cause, Confirmation, Threshold, TrialStatus
 
 OBJECTIVES = (METRICS["accuracy"], METRICS["nfe"])
@@ -47,6 +48,18 @@ def test_means_over_the_seeds_take_the_place_of_what_the_search_measured():
     assert found.trials[1].epochs[0].scores["accuracy"] == pytest.approx(0.955, abs=1e-12)
     assert found.trials[1].config == study.trials[1].config
     assert confirmed_seeds(study) == (1, 2, 3)
+
+
+def test_means_are_of_named_parts_too_and_what_is_the_same_for_all_seeds_stays():
+    told = [confirmation(number, seed, 0.9, 20.0) for number in (0, 1, 2) for seed in (1, 2)]
+    told = [
+        replace(each, test=replace(each.test, loss_parts={"kl": float(each.seed)}, n_parameters=5, is_last=True))
+        for each in told
+    ]
+    (record,) = confirmed_study(confirmed(*told)).trials[0].epochs
+    assert record.loss_parts == {"kl": 1.5}
+    assert record.is_last is True
+    assert record.n_parameters == 5
 
 
 def test_means_that_tie_but_for_rounding_are_no_lead():
@@ -118,9 +131,13 @@ def test_probabilities_follow_how_often_means_change_places():
 
 
 @pytest.mark.parametrize(
-    ("gap", "thresholds"), [(0.02, ()), (0.001, (Threshold("nfe", 19.0, METRICS["nfe"].direction),))]
+    ("gap", "thresholds", "bound"),
+    [
+        (0.02, (), "solver gap <= 0.01"),
+        (0.001, (Threshold("nfe", 19.0, METRICS["nfe"].direction),), "nfe <= 19"),
+    ],
 )
-def test_bounds_hold_for_means_too(gap, thresholds):
+def test_bounds_hold_for_means_too(gap, thresholds, bound):
     told = [
         confirmation(number, seed, 0.95, nfe, gap if number == 2 else 0.001)
         for seed in (1, 2)
@@ -129,6 +146,7 @@ def test_bounds_hold_for_means_too(gap, thresholds):
     study = confirmed(*told, thresholds=thresholds)
     assert non_dominated_probabilities(study)[2] == 0.0
     assert 2 not in [t.number for t in front(confirmed_study(study))]
+    assert {row.trial: row.reason for row in confirmed_rows(study)} == {0: "", 1: "", 2: f"misses {bound}"}
 
 
 def test_rows_have_intervals_of_what_the_seeds_say_and_what_the_search_said():

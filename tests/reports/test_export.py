@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from made_up_studies import epoch, realistic, study_of
 
 from ndecore.errors import InputError
+from ndecore.metrics import Direction
 from reports.config_files import config_file_name, read_yaml, to_yaml, write_yaml
 from reports.export import ExportedConfig, choose
 from reports.pareto import front
-from reports.records import Confirmation, Deployment, SweptPoint
+from reports.records import Confirmation, Deployment, SweptPoint, Threshold
 
 FLOATS = st.floats(allow_nan=False)
 TEXTS = st.text(max_size=20) | st.sampled_from(["1e-6", "1.5e3", "yes", "null", "1:30", "---", "ñ: #", "0x1F"])
@@ -45,7 +46,7 @@ def test_rules_choose_from_the_front():
     members = [member.number for member in front(study)]
     assert [c.trial for c in choose(study, all=True)] == members
     assert [(c.trial, c.role) for c in choose(study, best="accuracy")] == [(members[0], "best accuracy")]
-    assert [c.trial for c in choose(study, min_accuracy=0.971)] == [0]
+    assert [c.trial for c in choose(study, bound=Threshold("accuracy", 0.971, Direction.MAXIMIZE))] == [0]
     cheap = [member for member in front(study) if member.epochs[-1].nfe <= 32]
     (chosen,) = choose(study, max_nfe=32)
     assert chosen.trial == max(cheap, key=lambda member: member.epochs[-1].scores["accuracy"]).number
@@ -116,9 +117,12 @@ def test_an_exported_config_is_complete_and_says_what_to_expect():
     ("rule", "message"),
     [
         ({"top": "knee", "all": True}, "got top and all; allowed is one of"),
-        ({"top": "best"}, "top: got 'best'; allowed is 'knee'"),
-        ({"best": "acuracy"}, "got 'acuracy'; allowed are accuracy"),
-        ({"min_accuracy": 0.999}, r"no trial has accuracy >= 0.999; the best available is accuracy 0.97736"),
+        ({"top": "best"}, "top: got 'best', allowed: knee, ideal, trade, contribution"),
+        ({"best": "acuracy"}, "got 'acuracy', allowed: accuracy"),
+        (
+            {"bound": Threshold("accuracy", 0.999, Direction.MAXIMIZE)},
+            r"no trial has accuracy >= 0.999; the best available is accuracy 0.97736",
+        ),
     ],
 )
 def test_a_rule_that_chooses_nothing_is_refused(rule, message):

@@ -7,8 +7,9 @@ import pytest
 from made_up_studies import OBJECTIVES, realistic, realistic_trials, study_of, trial
 
 from ndecore.metrics import METRICS, Direction
+from reports.choice import knee_trial
 from reports.figures.front import front_figure
-from reports.pareto import front, knee_trial
+from reports.pareto import front
 from reports.records import Threshold
 
 
@@ -39,7 +40,7 @@ def test_every_measured_trial_is_drawn_once_in_each_panel():
 
 def test_the_main_panel_is_accuracy_against_nfe_with_units():
     layout = front_figure(realistic()).layout
-    assert layout.xaxis.title.text == "NFE (evaluations per held-out solve)"
+    assert layout.xaxis.title.text == "NFE (evaluations per held-out batch)"
     assert layout.yaxis.title.text == "validation accuracy"
     assert layout.coloraxis.colorbar.title.text == "training time (s)"
 

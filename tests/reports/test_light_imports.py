@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "ray", "optuna", "mlflow", "plotly", "scipy", "studies", "search_spaces")
+HEAVY = ("torch", "ray", "optuna", "mlflow", "plotly", "scipy.stats", "studies", "search_spaces")
 
 
 @pytest.mark.parametrize(

@@ -13,17 +13,8 @@ from made_up_studies import OBJECTIVES, study_of, trial
 
 from ndecore.errors import InputError
 from ndecore.metrics import METRICS
-from reports.pareto import (
-    best,
-    cheapest,
-    cost_matrix,
-    front,
-    hypervolume,
-    knee,
-    knee_trial,
-    non_dominated,
-    study_hypervolume,
-)
+from reports.choice import knee_trial
+from reports.pareto import best, cheapest, cost_matrix, front, hypervolume, knee, non_dominated, study_hypervolume
 
 # A coarse grid, so that ties and duplicates are common.
 VALUES = st.sampled_from([-1.0, -0.0, 0.0, 0.5, 1.0, 2.0, math.nan, math.inf, -math.inf])
@@ -210,13 +201,13 @@ def test_the_best_of_a_metric_is_the_best_member():
 
 
 def test_the_cheapest_within_bounds_is_the_epsilon_constraint_choice():
-    assert cheapest(GOOD, METRICS["nfe"], {"accuracy": 0.965}).number == 0
-    assert cheapest(GOOD, METRICS["accuracy"], {"nfe": 50.0, "train_s": 7.0}).number == 1
+    assert cheapest(GOOD, METRICS["nfe"], {METRICS["accuracy"]: 0.965}).number == 0
+    assert cheapest(GOOD, METRICS["accuracy"], {METRICS["nfe"]: 50.0, METRICS["train_s"]: 7.0}).number == 1
     assert cheapest(GOOD, METRICS["nfe"], {}).number == 1
 
 
 def test_bounds_that_nobody_meets_name_the_best_available():
     with pytest.raises(InputError, match=r"no trial has accuracy >= 0.99; the best available is accuracy 0.98"):
-        cheapest(GOOD, METRICS["nfe"], {"accuracy": 0.99})
+        cheapest(GOOD, METRICS["nfe"], {METRICS["accuracy"]: 0.99})
     with pytest.raises(InputError, match="no trial to choose from"):
-        cheapest((), METRICS["nfe"], {"accuracy": 0.5})
+        cheapest((), METRICS["nfe"], {METRICS["accuracy"]: 0.5})

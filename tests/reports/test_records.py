@@ -10,7 +10,7 @@ from made_up_studies import epoch, realistic_trials, study_of, trial
 
 from ndecore.errors import InputError
 from ndecore.metrics import METRICS, EpochRecord
-from reports.records import Deployment, TrialRecord, TrialStatus, metric_named
+from reports.records import Deployment, TrialRecord, TrialStatus
 from reports.vocabulary import (
     config_params,
     epoch_from_metrics,
@@ -29,12 +29,15 @@ CONFIGS = st.dictionaries(st.text(min_size=1), st.none() | st.booleans() | st.in
 @st.composite
 def epochs(draw: st.DrawFn) -> EpochRecord:
     scores = draw(SCORES)
-    names = [n for n in EpochRecord.__dataclass_fields__ if n not in ("epoch", "scores", "solver_gap", "score_gaps")]
+    own = ("epoch", "scores", "solver_gap", "score_gaps", "loss_parts", "n_parameters", "is_last")
+    names = [n for n in EpochRecord.__dataclass_fields__ if n not in own]
     return EpochRecord(
         epoch=draw(st.integers(1, 10_000)),
         scores=scores,
         solver_gap=draw(st.none() | NUMBERS),
         score_gaps=draw(st.just({}) | st.fixed_dictionaries(dict.fromkeys(scores, NUMBERS))),
+        loss_parts=draw(st.dictionaries(st.sampled_from(["kl", "fit"]), NUMBERS)),
+        n_parameters=draw(st.none() | st.integers(0, 10**6)),
         **{name: draw(NUMBERS) for name in names},
     )
 
@@ -55,13 +58,15 @@ def trials(draw: st.DrawFn) -> TrialRecord:
 
 @given(epochs())
 def test_an_epoch_comes_back_from_its_metrics(record):
-    assert epoch_from_metrics(metric_names(record)) == record
+    assert epoch_from_metrics(metric_names(record), METRICS.values()) == record
 
 
 @given(trials())
 def test_a_trial_comes_back_from_its_run_with_its_last_epoch(record):
     metrics = metric_names(record.epochs[-1]) if record.epochs else {}
-    assert trial_from_run(trial_tags(record, "task"), metrics) == replace(record, epochs=record.epochs[-1:])
+    is_last = record.status is TrialStatus.COMPLETE
+    expected = tuple(replace(each, is_last=is_last) for each in record.epochs[-1:])
+    assert trial_from_run(trial_tags(record, "task"), metrics) == replace(record, epochs=expected)
 
 
 def test_a_study_comes_back_from_its_tags():
@@ -73,14 +78,14 @@ def test_a_study_comes_back_from_its_tags():
 
 def test_a_metric_of_somebody_else_is_passed_over():
     record = epoch(0.9, 26.0, 3.0)
-    assert epoch_from_metrics(metric_names(record) | {"system/cpu": 0.5}) == record
+    assert epoch_from_metrics(metric_names(record) | {"system/cpu": 0.5}, METRICS.values(), is_last=True) == record
 
 
 def test_an_epoch_with_a_missing_measurement_is_refused():
     metrics = metric_names(epoch(0.9, 26.0, 3.0))
     del metrics["nfe"]
     with pytest.raises(KeyError, match="nfe"):
-        epoch_from_metrics(metrics)
+        epoch_from_metrics(metrics, METRICS.values())
 
 
 def test_scores_of_every_known_metric_keep_apart_from_the_records_own():
@@ -107,5 +112,5 @@ def test_params_are_text():
 
 
 def test_an_unknown_metric_names_the_known_ones():
-    with pytest.raises(InputError, match="got 'acuracy'; allowed are accuracy, loss, mse, nfe"):
-        metric_named("acuracy")
+    with pytest.raises(InputError, match="got 'acuracy', allowed: accuracy, loss, mse, nfe"):
+        study_of().metric("acuracy")

@@ -6,9 +6,10 @@ import pytest
 from made_up_studies import realistic, realistic_trials, study_of, trial
 
 from ndecore.metrics import Direction
-from reports.pareto import front, knee_trial, study_hypervolume
+from reports.choice import knee_trial
+from reports.pareto import front, study_hypervolume
 from reports.records import Threshold, TrialStatus
-from reports.standing import Standing, course, ended_trials, growth, standings
+from reports.standing import Standing, course, ended_trials, growth, relative_hypervolume, standings
 
 
 def timed(trials):
@@ -76,3 +77,17 @@ def test_the_growth_in_the_final_box_never_falls_and_ends_where_the_study_does()
 def test_a_study_without_feasible_trials_has_no_volume():
     assert growth(study_of(replace(trial(0, 0.9, 20.0, 3.0), status=TrialStatus.FAILED))) == (0.0,)
     assert growth(study_of()) == ()
+
+
+def test_the_hypervolume_against_the_baseline_is_in_a_box_that_does_not_move():
+    trials = [trial(0, 0.9, 100.0, 10.0, label="vanilla"), trial(1, 0.8, 50.0, 12.0, label="er-code")]
+    begun = replace(study_of(*trials), n_trials=9)
+    assert relative_hypervolume(begun) is None  # no trial of the search yet: a start config may be to come
+    # The box ends at accuracy 0.72, NFE 110 and 13.2 s.
+    alone, added = 0.18 * 10 * 3.2, 0.08 * 60 * 1.2
+    searched = replace(study_of(*trials, trial(2, 0.5, 900.0, 99.0)), n_trials=9)
+    both = alone + added - 0.08 * 10.0 * 1.2
+    assert relative_hypervolume(searched) == pytest.approx(both / alone)
+    better = study_of(*searched.trials, trial(3, 0.9, 55.0, 10.0))
+    assert relative_hypervolume(better) > both / alone
+    assert relative_hypervolume(study_of(trial(0, 0.9, 100.0, 10.0))) is None

@@ -8,8 +8,9 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def run_watched(*args: object, cwd: Path, **env: str) -> tuple[Ended, set[int]]:
 
 
 def kill(process: "subprocess.Popen[str]") -> None:
-    """kill -9 of the driver, if it is there; Ray's processes end by themselves when it is gone."""
+    """kill -9 of the driver, if it is there."""
     if process.poll() is None:
         process.kill()
 
@@ -125,6 +126,46 @@ def events(folder: Path) -> list[dict[str, Any]]:
 
 def of_kind(folder: Path, kind: str) -> list[dict[str, Any]]:
     return [event for event in events(folder) if event["event"] == kind]
+
+
+@contextmanager
+def serving(model: Path, port: int, home: Path) -> Iterator[Callable[[bytes], Any]]:
+    """`mlflow models serve` of a model, with its log in `home`: from the JSON of a request to that of its answer."""
+    command = [
+        "models",
+        "serve",
+        "-m",
+        str(model),
+        "--env-manager",
+        "local",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    log = home / "server.log"
+    with log.open("wb") as file:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", *command],
+            cwd=home,
+            env=environment(PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}"),
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    try:
+        until(lambda: b"startup complete" in log.read_bytes(), server)
+        yield lambda body: _answer(f"http://127.0.0.1:{port}/invocations", body)
+    finally:
+        with suppress(ProcessLookupError):  # it ended by itself, and the test has failed
+            os.killpg(server.pid, signal.SIGTERM)
+        server.wait(60)
+
+
+def _answer(url: str, body: bytes) -> Any:
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
 
 
 def descendants(pid: int) -> dict[int, str]:

@@ -1,14 +1,15 @@
 """A study of many made-up trials, in memory and as a ledger."""
 
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ndecore.metrics import METRICS, EpochRecord
 from reports.records import Cause, StudyRecord, TrialRecord, TrialStatus
-from studies.ledger import Ledger
+from studies.event_log import sealed
+from studies.events import Ended, Entry, Epoch, Placed, Placement, Started, entry_data
+from studies.ledger import Ledger, Origin
 from studies.spec import load_spec
 
 _EPOCHS = 10
@@ -27,11 +28,11 @@ def large_ledger(root: Path, n_trials: int) -> Path:
     given = {"name": "large", "trials": n_trials, "max_solver_gap": 0.01}
     folder = root / "large"
     root.mkdir(parents=True, exist_ok=True)
-    Ledger.create(folder, load_spec("quickstart", given), {"tracking_uri": "", "experiment_id": "", "versions": None})
-    with (folder / "events.jsonl").open("a", encoding="utf-8") as log:
-        for trial in large_study(n_trials).trials:
-            for event in _events(trial):
-                log.write(json.dumps({"number": trial.number, **event}) + "\n")
+    Ledger.create(folder, load_spec("quickstart", given), Origin())
+    entries = (entry for trial in large_study(n_trials).trials for entry in _entries(trial))
+    with (folder / "events.jsonl").open("ab") as log:
+        for number, entry in enumerate(entries, start=2):
+            log.write(sealed(entry_data(entry), number))
     return folder
 
 
@@ -74,21 +75,19 @@ def _epoch(number: int, accuracy: float, nfe: float, seconds: float, gap: float 
         predict_s=1e-4 * nfe,
         train_work=1000.0 * nfe * share,
         solver_gap=gap,
+        is_last=number == _EPOCHS,
         score_gaps={} if gap is None else {"accuracy": 0.0, "loss": 1e-5},
     )
 
 
-def _events(trial: TrialRecord) -> list[dict[str, object]]:
-    began = {"label": trial.label, "config": trial.config, "parent": None, "sampler_s": 0.0}
-    place = {"node": trial.node, "device": trial.node, "since": trial.began_s, "calibration_s": 0.01}
-    epochs: list[dict[str, object]] = [
-        {"time": time, "event": "epoch", "record": asdict(record), "checkpoint": "", "worker_s": 1.0}
-        for record, time in zip(trial.epochs, trial.epoch_times, strict=True)
-    ]
-    ending = {"status": trial.status.value, "reason": trial.reason, "cause": trial.cause.value}
+def _entries(trial: TrialRecord) -> list[Entry]:
+    place = Placement(trial.node, trial.node, trial.began_s, 0.01)
     return [
-        {"time": trial.began_s, "event": "started", "attempt": 1, "from_epoch": 0, **began},
-        {"time": trial.began_s, "event": "placed", **place},
-        *epochs,
-        {"time": trial.ended_s, "event": "ended", **ending, "worker_s": 0.0, "constraints": {}},
+        Entry(trial.began_s, Started(trial.number, 1, 0, trial.label, trial.config)),
+        Entry(trial.began_s, Placed(trial.number, place)),
+        *(
+            Entry(time, Epoch(trial.number, record, worker_s=1.0))
+            for record, time in zip(trial.epochs, trial.epoch_times, strict=True)
+        ),
+        Entry(trial.ended_s, Ended(trial.number, trial.status, trial.reason, trial.cause)),
     ]

@@ -29,7 +29,8 @@ from ndecore.tasks.digits_node import DigitsNode
 
 class Greedy(DigitsNode):
     def model(self, generator):
-        share = ray.get_runtime_context().get_assigned_resources().get("GPU", 0)
+        worker = ray.is_initialized()  # the driver tries the task first, without Ray
+        share = ray.get_runtime_context().get_assigned_resources().get("GPU", 0) if worker else 1
         if generator.initial_seed() == 8 or (generator.initial_seed() == 7 and share < 1):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
         return super().model(generator)
@@ -89,7 +90,7 @@ def spread(home, path, cluster):
     """A study in which a node is killed while it has trials."""
     process = start("run", "study.yaml", "--address", cluster.address, cwd=home, PYTHONPATH=path)
     folder = home / "nde-runs" / "spread"
-    until(lambda: len({event["node"] for event in of_kind(folder, "placed")}) == 2, process)
+    until(lambda: len({event["placement"]["node"] for event in of_kind(folder, "placed")}) == 2, process)
     until(lambda: len([e for e in of_kind(folder, "epoch") if e["record"]["epoch"] >= 2]) >= 2, process)
     cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
     cluster.add_node(num_cpus=2, num_gpus=1)
@@ -122,7 +123,7 @@ def test_two_trials_share_a_gpu_and_nodes_work_at_once(spread):
     running, at_once, on_one = {}, 0, 0
     for event in events(spread):
         if event["event"] == "placed":
-            running[event["number"]] = event["device"]
+            running[event["number"]] = event["placement"]["device"]
         elif event["event"] in ("ended", "interrupted"):
             running.pop(event["number"], None)
         at_once = max(at_once, len(running))

@@ -89,7 +89,7 @@ def test_ls_lists_the_study_with_how_far_it_came(at_home, capsys):
     study = Ledger(at_home.folder).record()
     assert (row["study"], row["complete"], row["other"], row["asked for"]) == ("small", 5, 1, 6)
     assert (row["status"], row["hypervolume"]) == ("finished", study_hypervolume(Ledger(at_home.folder).record()))
-    with locked(at_home.folder / "lock", "small"):
+    with locked(at_home.folder / "events.jsonl", "small"):
         assert Ledger(at_home.folder).state == "running"
     assert row["front"] == len(front(study))
     assert main(["ls"]) == 0
@@ -144,9 +144,10 @@ def test_a_study_that_is_not_there_is_refused_with_those_that_are(name, at_home,
         ([], "knee"),
         (["--top", "knee"], "knee"),
         (["--best", "accuracy"], "best accuracy"),
-        (["--min-accuracy", "0.5"], "least nfe with accuracy >= 0.5"),
+        (["--bound", "accuracy >= 0.5"], "least nfe with accuracy >= 0.5"),
+        (["--top", "ideal"], "ideal"),
     ],
-    ids=["default", "top", "best", "min-accuracy"],
+    ids=["default", "top", "best", "bound", "ideal"],
 )
 def test_export_writes_the_config_of_a_rule(rule, role, at_home, tmp_path, capsys):
     path = tmp_path / "node.yaml"
@@ -168,7 +169,7 @@ def test_export_of_all_writes_a_file_for_each_member_of_the_front(at_home, tmp_p
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("rule", [["--min-accuracy", "1.5"], ["--min-accuracy", "1"]], ids=["no fraction", "none"])
+@pytest.mark.parametrize("rule", [["--bound", "accuracy"], ["--bound", "accuracy >= 1"]], ids=["no bound", "none"])
 def test_export_of_what_is_not_there_is_refused(rule, at_home, tmp_path, capsys):
     assert main(["export", "small", *rule, "-o", str(tmp_path / "node.yaml")]) == 2
     assert capsys.readouterr().err.count("\n") == 1

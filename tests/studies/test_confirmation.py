@@ -18,6 +18,7 @@ from reports.records import Cause, Deployment, TrialStatus
 from studies.build import build
 from studies.cli import main
 from studies.confirmation import confirm, new_seeds, trials_that_matter
+from studies.events import Closed, Confirming, Created, Definition, Entry, Swept
 from studies.history import History
 from studies.ledger import Ledger
 from studies.run import sync_study
@@ -57,7 +58,9 @@ def test_the_front_and_the_baseline_are_trained_with_seeds_that_the_search_had_n
     ledger, told = once
     wanted = [trial.number for trial in trials_that_matter(searched.record())]
     assert 0 in wanted  # vanilla, on the front or not
-    assert [(e["number"], e["seed"]) for e in of_kind(ledger.folder, "confirmed")] == [(n, 1) for n in wanted]
+    assert [(e["found"]["trial"], e["found"]["seed"]) for e in of_kind(ledger.folder, "confirmed")] == [
+        (n, 1) for n in wanted
+    ]
     assert new_seeds(searched.record(), 2) == (1, 2)
     assert [each.n_done for each in told if each.found] == list(range(1, len(wanted) + 1))
     assert Ledger(ledger.folder).record() == ledger.record()
@@ -69,8 +72,8 @@ def test_what_a_seed_says_is_measured_on_the_test_split(once, threads_restored):
     plan = build("digits_node", {**ledger.trial(0).config, "seed": 1})
     state = TrainState(plan)
     (*_, record) = train(plan, state)
-    test = evaluate(state.model, plan.task.splits().test, plan.settings, 360, lambda: 0.0)
-    assert found.test.scores == plan.task.scores(test.output, plan.task.splits().test.targets)
+    test = evaluate(plan.task, state.model, plan.task.source(plan.task.splits().test), plan.settings, 360)
+    assert found.test.scores == test.scores
     assert (found.test.nfe, found.test.train_work) == (test.nfe, record.train_work)
     assert found.validation["accuracy"] == record.scores["accuracy"]
     assert found.test.scores != record.scores
@@ -131,14 +134,15 @@ def test_a_trial_is_judged_as_it_is_deployed(ledger, threads_restored):
 
 
 def test_what_comes_after_the_search_takes_none_of_its_hours():
-    history = History("made")
-    for event in (
-        {"event": "created", "time": 100.0, "facts": {}},
-        {"event": "closed", "time": 160.0},
-        {"event": "confirming", "time": 9000.0, "trials": [1]},
-        {"event": "swept", "time": 9900.0, "number": 1, "points": []},
+    history = History()
+    study = Definition("made", "digits_node", (), (), (), 0.01, 1)
+    for time_s, event in (
+        (100.0, Created("an id", study)),
+        (160.0, Closed()),
+        (9000.0, Confirming((1,))),
+        (9900.0, Swept(1, ())),
     ):
-        history.apply(event)
+        history.apply(Entry(time_s, event))
     assert history.elapsed_s == 60.0
 
 
@@ -192,11 +196,11 @@ def test_a_confirmation_that_is_killed_halfway_loses_one_training(ledger):
     assert after[: len(before)] == before
     n = 3 * len(Ledger(ledger.folder).history.confirming)
     assert len(after) == n
-    assert len({(event["number"], event["seed"]) for event in after}) == n
+    assert len({(event["found"]["trial"], event["found"]["seed"]) for event in after}) == n
     assert f"[{len(before) + 1}/{n}]" in ended.out
     assert f"[{len(before)}/{n}]" not in ended.out
     config = {**ledger.trial(0).config, "seed": 3}
     torch.set_num_threads(1)
     (*_, record) = train(build("digits_node", config))
-    told = next(event for event in after if (event["number"], event["seed"]) == (0, 3))
-    assert told["validation"]["nfe"] == record.nfe
+    told = next(event for event in after if (event["found"]["trial"], event["found"]["seed"]) == (0, 3))
+    assert told["found"]["validation"]["nfe"] == record.nfe

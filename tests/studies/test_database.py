@@ -7,7 +7,7 @@ from test_search import HEAD, START, made_ledger, search
 
 from ndecore.errors import InputError
 from search_spaces.document import parse_document
-from studies.ledger import Ledger
+from studies.ledger import Ledger, Origin
 from studies.proposals import StorageError
 from studies.search import propose
 from studies.spec import read_spec
@@ -24,7 +24,7 @@ def database(tmp_path_factory, free_port):
 def database_ledger(folder, storage, seed=0):
     text = HEAD.format(sampler="tpe", seed=seed) + f"storage: {storage}\n" + START
     folder.mkdir()
-    return Ledger.create(folder / "made", read_spec(parse_document(text, "made.yaml")), {})
+    return Ledger.create(folder / "made", read_spec(parse_document(text, "made.yaml")), Origin())
 
 
 def test_a_study_in_a_database_proposes_what_one_in_files_does_and_goes_on(database, tmp_path):

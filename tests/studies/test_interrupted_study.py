@@ -29,6 +29,8 @@ class Brittle(DigitsNode):
         if generator.initial_seed() == 7:
             raise RuntimeError("seed 7 brings bad luck")
         return super().model(generator)
+    def scores(self, output, batch):
+        return {"accuracy": super().scores(output, batch)["accuracy"]}
 """
 ENTRY_POINTS = "[ndecore.tasks]\nbrittle = brittle_task:Brittle\n"
 STUDY = f"""
@@ -40,6 +42,7 @@ workers: 2
 {SPACE}
 fixed: {{epochs: 20, threads: 1}}
 start_from:
+  - {{label: plain, regularizer: none, rtol: 1e-3}}  # the first is tried before the study begins
   - {{label: broken, regularizer: none, rtol: 1e-3, seed: 7}}
 """
 
@@ -61,9 +64,10 @@ class Sessions(NamedTuple):
     """The same command three times: ended by Ctrl-C, by kill -9, by itself."""
 
     interrupted: Ended
-    left_by_interrupt: list[int]  # process ids
+    left_by_interrupt: list[str]  # their command lines
     after_interrupt: StudyRecord
     runs_after_interrupt: list[Run]
+    left_by_kill: list[str]
     after_kill: StudyRecord
     last: Ended
     after_last: StudyRecord
@@ -76,13 +80,11 @@ def sessions(home):
     folder = home / "nde-runs" / "stopped"
     interrupted, left = _until_ctrl_c(home, folder)
     after_interrupt = Ledger(folder).record(), _runs(home)
-    below = _until_kill(home, folder)
+    left_by_kill = _until_kill(home, folder)
     after_kill = Ledger(folder).record()
-    # At once, though Ray's processes outlive their driver by a minute.
     last = Ended(start("resume", "stopped", cwd=home, PYTHONPATH=f"{home}:{os.environ.get('PYTHONPATH', '')}"))
-    for pid in alive(below):
-        os.kill(pid, signal.SIGKILL)
-    return Sessions(interrupted, left, *after_interrupt, after_kill, last, Ledger(folder).record(), _runs(home), home)
+    after_last = Ledger(folder).record(), _runs(home)
+    return Sessions(interrupted, left, *after_interrupt, left_by_kill, after_kill, last, *after_last, home)
 
 
 def _run(home, spec="study.yaml"):
@@ -102,7 +104,9 @@ def _until_ctrl_c(home, folder):
     interrupt(process)
     time.sleep(0.3)
     interrupt(process)
-    return Ended(process), alive(below)
+    ended = Ended(process)
+    time.sleep(1)  # Python's tracker of resources ends when it sees that its process has
+    return ended, [below[pid] for pid in alive(below)]
 
 
 def _until_kill(home, folder):
@@ -112,13 +116,17 @@ def _until_kill(home, folder):
     below = descendants(process.pid)
     kill(process)
     process.wait()
-    process.stdout.close()  # not read to the end, which comes with the last of Ray's processes
+    process.stdout.close()
     process.stderr.close()
+    end = time.monotonic() + 10
+    while alive(below) and time.monotonic() < end:
+        time.sleep(0.1)
+    left = [below[pid] for pid in alive(below)] + [str(each) for each in Path("/tmp").glob(f"nde-ray-{process.pid}-*")]
     with (folder / "events.jsonl").open("a") as log:
         log.write('{"time": 1, "event": "epo')  # as if it had been killed while writing
     with (folder / "proposals.log").open("a") as log:
         log.write('{"op_code": 5, "tri')
-    return below
+    return left
 
 
 def _ends(folder):
@@ -154,11 +162,15 @@ def test_ctrl_c_ends_a_study_within_seconds_and_leaves_no_process(sessions):
     assert not sessions.left_by_interrupt
 
 
+def test_ten_seconds_after_a_kill_of_the_driver_nothing_is_left_of_what_it_had_started(sessions):
+    assert not sessions.left_by_kill
+
+
 def test_a_trial_that_raises_has_failed_with_its_reason_and_traceback(sessions):
-    broken = sessions.after_interrupt.trials[0]
+    broken = sessions.after_interrupt.trials[1]
     assert (broken.label, broken.status) == ("broken", TrialStatus.FAILED)
     assert broken.reason == "RuntimeError: seed 7 brings bad luck"
-    error = (sessions.home / "nde-runs" / "stopped" / "trials" / "0000" / "error.txt").read_text()
+    error = (sessions.home / "nde-runs" / "stopped" / "trials" / "0001" / "error.txt").read_text()
     assert 'brittle_task.py", line 8, in model' in error
 
 
@@ -224,8 +236,7 @@ def test_an_objective_that_the_task_does_not_measure_is_refused_before_anything_
     (tmp_path / "loss.yaml").write_text(STUDY.replace("accuracy", "loss"))
     ended = nde_study("run", "loss.yaml", cwd=tmp_path, PYTHONPATH=str(home))
     assert ended.code == 2
-    assert ended.err == (
-        "nde-study: objectives: got 'loss', which task 'brittle' does not measure, "
-        "allowed: accuracy, nfe, train_s, predict_s, train_work\n"
-    )
+    assert ended.err.startswith("nde-study: loss.yaml:")
+    allowed = "accuracy, nfe, train_s, predict_s, train_work, parameters, peak_memory"
+    assert ended.err.endswith(f"objectives[0]: got 'loss', allowed: one that brittle has: {allowed}\n")
     assert [path.name for path in tmp_path.iterdir()] == ["loss.yaml"]

@@ -13,8 +13,9 @@ from test_search import made_ledger, measured, search
 
 from ndecore.errors import InputError
 from reports.records import TrialStatus
-from studies.events import LedgerUnwritable
-from studies.ledger import Ledger, study_names
+from studies.event_log import LedgerUnwritable
+from studies.events import Ended, Placement, Rerun
+from studies.ledger import Ledger, Origin, study_names
 from studies.locks import StudyBusy
 from studies.search import propose
 from studies.trial_files import write_whole
@@ -34,6 +35,28 @@ def test_a_ledger_read_again_says_the_same(tmp_path):
     search(ledger, 12)
     assert Ledger(ledger.folder).record() == ledger.record()
     assert [t.status for t in ledger.record().trials].count(TrialStatus.COMPLETE) == 10
+
+
+SUMS = """
+space:
+  regularizer: {choice: [steer+error, error]}
+  agg: {choice: [mean, sum]}
+  spread: {float: [0.1, 0.5], when: {regularizer: steer+error}}
+  schedule: {choice: [constant, exponential]}
+  weight: {log_float: [1, 1000]}
+  weight_end: {log_float: [1, 1000], when: {schedule: exponential}}
+  rtol: {log_float: [1e-6, 1e-2]}
+"""
+
+
+def test_a_study_of_sums_of_regularizers_is_opened_again_as_it_was(tmp_path):
+    ledger = made_ledger(tmp_path / "a", "random", more=SUMS)
+    search(ledger, 8)
+    assert any("error.agg" in trial.config for trial in ledger.record().trials)
+    assert any("agg" in trial.config for trial in ledger.record().trials)
+    with Ledger(ledger.folder).writing() as again:
+        assert not again.record().repairs
+        assert len(again.proposals.get_trials()) == 8
 
 
 def test_half_a_line_at_the_end_of_a_log_is_dropped(tmp_path):
@@ -62,8 +85,8 @@ def test_optuna_is_told_later_what_a_killed_process_did_not_tell_it(tmp_path):
         proposal = propose(ledger)
         ledger.started(proposal.number, proposal.label, proposal.config)
         ledger.epoch(proposal.number, measured(proposal.config))
-        event = {"event": "ended", "number": proposal.number, "status": "complete", "reason": "", "cause": ""}
-        ledger._append(event | {"worker_s": 0.1, "constraints": {"diverged": 0.0, "solver_gap": -0.009}})
+        constraints = {"diverged": 0.0, "solver_gap": -0.009}
+        ledger._append(Ended(proposal.number, TrialStatus.COMPLETE, constraints=constraints))
     with ledger.writing():
         (trial,) = (t for t in ledger.proposals.get_trials() if t.number == proposal.number)
     assert trial.state.name == "COMPLETE"
@@ -90,7 +113,7 @@ def begun(ledger, n_epochs, checkpoints):
         name = f"{attempt.folder.name}/epoch-{epoch}.pt" if epoch in checkpoints else ""
         if name:
             write_whole(ledger.trial_folder(proposal.number) / name, b"state")
-        ledger.epoch(proposal.number, replace(measured(proposal.config), epoch=epoch, solver_gap=None), name, 0.5)
+        ledger.epoch(proposal.number, replace(measured(proposal.config), epoch=epoch, is_last=False), name, 0.5)
     return proposal, attempt
 
 
@@ -176,7 +199,7 @@ def test_a_rerun_that_a_killed_driver_had_not_entered_yet_is_run_all_the_same(tm
     ledger = made_ledger(tmp_path / "a")
     search(ledger, 4)
     with ledger.writing():
-        ledger._append({"event": "extended", "trials": 1, "parent": 2, "changes": {"epochs": 9}})
+        ledger._append(Rerun(2, {"epochs": 9}))
     with ledger.writing():
         assert propose(ledger).parent == 2
 
@@ -188,8 +211,7 @@ def test_trials_that_share_a_device_at_some_time_are_packed(tmp_path):
         for device, since in (("n/0", 1.0), ("n/1", 1.0), ("n/0", 2.0)):
             proposals.append(propose(ledger))
             ledger.started(proposals[-1].number, "", proposals[-1].config)
-            where = {"node": "n", "device": device, "since": since, "calibration_s": 0.1}
-            ledger.placed(proposals[-1].number, where)
+            ledger.placed(proposals[-1].number, Placement("n", device, since, 0.1))
     assert [ledger.trial(p.number).packed for p in proposals] == [True, False, True]
     assert Ledger(ledger.folder).record() == ledger.record()
 
@@ -208,7 +230,7 @@ def test_a_second_writer_is_refused_with_the_name_of_the_first(tmp_path):
 def test_a_study_that_is_there_is_not_begun_again(tmp_path):
     ledger = made_ledger(tmp_path / "a")
     with pytest.raises(OSError, match="not empty"):
-        Ledger.create(ledger.folder, ledger.spec, {})
+        Ledger.create(ledger.folder, ledger.spec, Origin())
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["made"]
     assert study_names(tmp_path / "a") == ("made",)
 

@@ -1,21 +1,16 @@
 """Exported models: they hold what they promise, and a damaged one is refused."""
 
 import json
+import math
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import urllib.request
-from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from command_line import environment, until
+from command_line import serving
 from mlflow import MlflowClient
 from safetensors.torch import load_file, save_file
 from trained_study import trained_ledger
@@ -23,7 +18,7 @@ from trained_study import trained_ledger
 from ndecore.errors import InputError, NDEError
 from reports.config_files import read_yaml, write_yaml
 from reports.export import choose
-from reports.manifest import write_manifest
+from reports.manifest import manifest_digest, write_manifest
 from reports.records import Deployment, SweptPoint
 from studies.build import build_exported
 from studies.cli import main
@@ -79,8 +74,8 @@ def test_an_export_is_plain_numbers_and_text(exported, ledger):
 def test_what_mlflow_loads_predicts_what_the_model_does(copy):
     (config,) = read_yaml(copy / CONFIG)
     plan = build_exported(config)
-    inputs = plan.task.splits().test.inputs[:7]
-    expected = predict(plan, trained_model(plan, copy / WEIGHTS), inputs)
+    inputs = plan.task.splits().test["inputs"][:7]
+    expected = predict(plan, trained_model(plan, copy / WEIGHTS), {"inputs": inputs})
     served = loaded(copy / MODEL).predict(inputs.numpy())
     assert np.array_equal(served, expected.numpy())
 
@@ -247,10 +242,10 @@ def test_an_export_whose_weights_are_gone_or_others_is_not_made(ledger, tmp_path
     knee, *_ = choose(again.record())
     weights = torch.load(again.weights_path(knee.trial), weights_only=True)
     torch.save({name: 0.9 * value for name, value in weights.items()}, again.weights_path(knee.trial))
-    with pytest.raises(NDEError, match="they are not those that the study measured"):
+    with pytest.raises(NDEError, match=r"weights.pt: was (cut off|changed)"):
         export_model(again, knee, tmp_path / "knee")
     again.weights_path(knee.trial).unlink()
-    with pytest.raises(InputError, match="is not there: the weights of a trial are beside its study's ledger"):
+    with pytest.raises(InputError, match=r"weights\.pt: cannot be read: No such file"):
         export_model(again, knee, tmp_path / "knee")
     assert not (tmp_path / "knee").exists()
 
@@ -303,7 +298,7 @@ def test_weights_that_would_run_code_are_refused_and_do_not(ledger, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     torch.save({"field": Planted()}, tmp_path / "weights.pt")
     plan = build_exported(choose(ledger.record())[0])
-    with pytest.raises(InputError, match=r"weights.pt: holds no weights: ") as refusal:
+    with pytest.raises(InputError, match=r"weights.pt: holds no weights, or was cut off: ") as refusal:
         trained_model(plan, tmp_path / "weights.pt")
     assert "\n" not in str(refusal.value)
     assert not (tmp_path / "planted").exists()
@@ -327,42 +322,119 @@ def test_a_registered_knee_bears_its_alias(small_copy, tmp_path, capsys):
     folder = tmp_path / "front" / f"trial-{knee:04d}"
     (config,) = read_yaml(folder / CONFIG)
     plan = build_exported(config)
-    inputs = plan.task.splits().test.inputs[:5]
+    inputs = plan.task.splits().test["inputs"][:5]
     served = loaded(found.source.removeprefix("file://")).predict(inputs.numpy())
-    assert np.array_equal(served, predict(plan, trained_model(plan, folder / WEIGHTS), inputs).numpy())
-
-
-def kill_group(server):
-    with suppress(ProcessLookupError):  # it ended by itself, and the test has failed
-        os.killpg(server.pid, signal.SIGTERM)
-    server.wait(60)
+    assert np.array_equal(served, predict(plan, trained_model(plan, folder / WEIGHTS), {"inputs": inputs}).numpy())
 
 
 @pytest.mark.slow
 def test_mlflow_serves_an_export_over_http(exported, port, tmp_path):
-    command = ["models", "serve", "-m", str(exported / MODEL), "--env-manager", "local"]
-    with (tmp_path / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", *command, "--host", "127.0.0.1", "--port", str(port)],
-            cwd=tmp_path,
-            env=environment(PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}"),
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        until(lambda: b"startup complete" in (tmp_path / "server.log").read_bytes(), server)
-        (config,) = read_yaml(exported / CONFIG)
-        plan = build_exported(config)
-        inputs = plan.task.splits().test.inputs[:11]
-        body = json.dumps({"inputs": inputs.tolist()}).encode()
-        url = f"http://127.0.0.1:{port}/invocations"
-        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            served = torch.tensor(json.load(answer)["predictions"])
-        expected = predict(plan, trained_model(plan, exported / WEIGHTS), inputs)
-        assert served.shape == expected.shape
-        assert (served - expected).abs().max() <= 1e-6
-    finally:
-        kill_group(server)
+    (config,) = read_yaml(exported / CONFIG)
+    plan = build_exported(config)
+    inputs = plan.task.splits().test["inputs"][:11]
+    with serving(exported / MODEL, port, tmp_path) as answer:
+        served = torch.tensor(answer(json.dumps({"inputs": inputs.tolist()}).encode())["predictions"])
+    expected = predict(plan, trained_model(plan, exported / WEIGHTS), {"inputs": inputs})
+    assert served.shape == expected.shape
+    assert (served - expected).abs().max() <= 1e-6
     assert all(each.is_kept for each in verify_model(exported))  # a server leaves nothing behind
+
+
+def forge_tolerances(copy):
+    rewrite(copy, tolerances={"accuracy": math.inf})
+
+
+def forge_steps(copy):
+    (config,) = read_yaml(copy / CONFIG)
+    rewrite(copy, config={**config.config, "max_steps": 10**9})
+
+
+def forge_threads(copy):
+    (config,) = read_yaml(copy / CONFIG)
+    rewrite(copy, config={**config.config, "threads": 100_000})
+
+
+def add_code(copy):
+    path = copy / MODEL / "served_model.py"
+    path.write_text(path.read_text() + "import os\n")
+    write_manifest(copy)
+
+
+def zero_artifact(copy):
+    path = copy / MODEL / "artifacts" / WEIGHTS
+    path.write_bytes(bytes(path.stat().st_size))
+    write_manifest(copy)
+
+
+def add_file(copy):
+    (copy / MODEL / "code").mkdir()
+    (copy / MODEL / "code" / "more.py").write_text("")
+    write_manifest(copy)
+
+
+def name_other_code(copy):
+    path = copy / MODEL / "MLmodel"
+    path.write_text(path.read_text().replace("loader_module: mlflow.pyfunc.loaders.code_model", "loader_module: os"))
+    write_manifest(copy)
+
+
+def pipe(copy):
+    (copy / "manifest.json").unlink()
+    os.mkfifo(copy / "manifest.json")
+
+
+def deep(copy):
+    (copy / "manifest.json").write_text("[" * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("forge", "told"),
+    [
+        (forge_tolerances, "tolerances.accuracy: got inf, allowed: a finite number"),
+        (forge_steps, "config.max_steps: got 1000000000, allowed: a whole number up to"),
+        (forge_threads, "config.threads: got 100000, allowed: a whole number up to"),
+        (add_code, "served_model.py: is not the code that this version of nde-study serves"),
+        (zero_artifact, "weights.safetensors: is not the same as"),
+        (add_file, "got code/more.py, which no export has"),
+        (name_other_code, "names other code or files"),
+        (pipe, "got no plain file"),
+        (deep, "no JSON"),
+    ],
+)
+def test_a_forged_export_is_refused_at_once(forge, told, copy):
+    forge(copy)
+    with pytest.raises(InputError, match=told) as error:
+        verify_model(copy)
+    assert "\n" not in str(error.value)
+
+
+def test_the_digest_that_export_told_is_asked_for(copy, capsys):
+    digest = manifest_digest(copy)
+    assert main(["verify", str(copy), "--sha256", digest]) == 0
+    (copy / CARD).write_text("another card")
+    write_manifest(copy)
+    assert main(["verify", str(copy)]) == 0
+    assert main(["verify", str(copy), "--sha256", digest]) == 2
+    assert "it is not what was exported" in capsys.readouterr().err
+
+
+def test_an_export_asks_for_nothing_that_is_on_no_index(exported):
+    required = (exported / MODEL / "requirements.txt").read_text()
+    assert "nde-study" not in required
+    assert "torch==" in required
+
+
+def test_weights_that_were_flipped_or_cut_off_are_not_exported(ledger, tmp_path):
+    root = tmp_path / "searched"
+    shutil.copytree(ledger.folder.parent, root)
+    changed = Ledger(root / ledger.folder.name)
+    (config,) = choose(changed.record())
+    path = changed.weights_path(config.trial)
+    whole = path.read_bytes()
+    flipped(path)
+    with pytest.raises(InputError, match="was changed since its trial ended"):
+        export_model(changed, config, tmp_path / "knee")
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="was cut off"):
+        export_model(changed, config, tmp_path / "knee")
+    assert not (tmp_path / "knee").exists()

@@ -64,9 +64,12 @@ def test_in_a_file_each_ended_trial_is_one_line_with_the_best_so_far_and_the_tim
     first, second = said(out).splitlines()
     assert first == (
         "[1/4] trial 0 vanilla: accuracy 90.00 %, nfe 26 | "
-        "best validation accuracy 90.00 %, best NFE 26, hypervolume 1.000 | about 60 s left"
+        "front of 1, hypervolume x 1.00 of the baseline's, best validation accuracy 90.00 % (trial 0), "
+        "best NFE 26 (trial 0) | about 60 s left"
     )
-    assert second.startswith("[2/4] trial 1: diverged: step underflow | best")
+    assert second.startswith(
+        "[2/4] trial 1: diverged: step underflow | front of 1, hypervolume x 1.00 of the baseline's, best"
+    )
 
 
 def test_time_left_counts_running_trials_by_their_epochs_and_earlier_sessions_not_at_all():
@@ -87,7 +90,7 @@ def test_on_a_terminal_of_any_width_the_view_is_drawn(width):
         progress(study(trial(0, 10, TrialStatus.COMPLETE), trial(1, 3)))
         progress._live.refresh()
     words = "".join(said(out).split())
-    assert "hypervolume1.000" in words
+    assert "hypervolumex1.00ofthebaseline's" in words
     assert "trial1:epoch3of10" in words
 
 

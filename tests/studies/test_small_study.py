@@ -152,7 +152,7 @@ def test_nothing_but_the_study_is_said(small):
     lines = small.ended.out.splitlines()
     assert [line[:6] for line in lines[:6]] == [f"[{n}/6] " for n in range(1, 7)]
     assert lines[6] == "small (digits_node): 6 of 6 trials: 5 complete, 1 diverged"
-    assert "hypervolume " in lines[5]
+    assert "front of " in lines[5]
     assert lines[-3] == "browse:  nde-study ui small"
     for noise in ("Configuration for experiment", "View detailed results", "Warning", "INFO"):
         assert noise not in small.ended.out

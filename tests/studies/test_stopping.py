@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from test_search import PLAIN_SPACE, made_ledger, measured
 
-from reports.records import Cause, TrialStatus
+from reports.records import Cause, Stop, StopRule, TrialStatus
+from studies.events import Closed, Entry, Opened
 from studies.search import LedgerSearcher, propose
 from studies.stopping import fixed_reference, stop_reason
 
@@ -21,7 +22,8 @@ def ended(ledger, status=TrialStatus.COMPLETE, reason="", worker_s=0.0, **values
 
 
 def reason(ledger):
-    return stop_reason(ledger.spec, ledger.history, ledger.record())
+    stop = stop_reason(ledger.spec, ledger.history, ledger.record())
+    return "" if stop is None else str(stop)
 
 
 def ledger_with(folder, stop):
@@ -52,12 +54,12 @@ def test_trials_that_diverge_in_a_row_do_not_end_a_study(tmp_path):
 def test_a_study_ends_by_the_hours_of_its_sessions_alone(tmp_path):
     ledger = ledger_with(tmp_path / "a", "{hours: 1}")
     history, begin = ledger.history, time.time()
-    for event, hour in (("opened", 1.0), ("closed", 1.5), ("opened", 20.0), ("closed", 20.4)):
-        history.apply({"event": event, "time": begin + 3600 * hour})
+    for event, hour in ((Opened(), 1.0), (Closed(), 1.5), (Opened(), 20.0), (Closed(), 20.4)):
+        history.apply(Entry(begin + 3600 * hour, event))
     assert history.elapsed_s == pytest.approx(0.9 * 3600, abs=5)
     assert reason(ledger) == ""
-    history.apply({"event": "opened", "time": begin + 3600 * 30})
-    history.apply({"event": "closed", "time": begin + 3600 * 30.2})
+    history.apply(Entry(begin + 3600 * 30, Opened()))
+    history.apply(Entry(begin + 3600 * 30.2, Closed()))
     assert reason(ledger) == "it has run for 1 hours"
 
 
@@ -96,11 +98,11 @@ def test_nothing_more_is_handed_out_once_the_study_should_end_and_what_runs_is_w
         searcher = LedgerSearcher(ledger, lambda: 0.0)
         first = searcher.suggest("a")
         for _ in range(2):
-            number = searcher.suggest("b")["number"]
+            number = searcher.suggest("b")["order"].number
             ledger.ended(number, TrialStatus.FAILED, "E: bug", Cause.ERROR)
         assert searcher.suggest("c") is None
-        assert ledger.record().stopped == "E: bug (2 trials failed in a row)"
-        ledger.ended(first["number"], TrialStatus.FAILED, "E: bug", Cause.ERROR)
+        assert ledger.record().stopped == Stop(StopRule.SAME_ERROR, 2, "E: bug")
+        ledger.ended(first["order"].number, TrialStatus.FAILED, "E: bug", Cause.ERROR)
         assert searcher.suggest("c") == searcher.FINISHED
         assert ledger.is_finished
 
@@ -110,8 +112,8 @@ def test_a_trial_that_comes_back_is_handed_out_before_a_new_one(tmp_path):
     with ledger.writing():
         searcher = LedgerSearcher(ledger, lambda: 0.0)
         first, second = searcher.suggest("a"), searcher.suggest("b")
-        ledger.interrupted(first["number"], "its worker died", lost=True)
+        ledger.interrupted(first["order"].number, "its worker died", lost=True)
         again = searcher.suggest("c")
-        assert again["number"] == first["number"]
-        assert again["folder"] != first["folder"]
-        assert searcher.suggest("d")["number"] == second["number"] + 1
+        assert again["order"].number == first["order"].number
+        assert again["order"].folder != first["order"].folder
+        assert searcher.suggest("d")["order"].number == second["order"].number + 1

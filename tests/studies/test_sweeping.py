@@ -11,7 +11,7 @@ from command_line import nde_study, of_kind
 from test_search import made_ledger, measured
 
 from ndecore.errors import InputError
-from ndecore.evaluation import evaluate, reference_output, relative_difference
+from ndecore.evaluation import evaluate, reference_evaluation, relative_difference
 from ndecore.training import TrainState, train
 from reports.deployments import points_of
 from reports.pareto import front
@@ -52,11 +52,12 @@ def test_each_point_is_measured_against_one_tight_solve(trained):
     wanted = deployments(plan, ("dopri5", "bosh3"), (1e-6, 1e-2))
     assert [(each.rtol, each.atol) for each in wanted[:2]] == [(1e-6, pytest.approx(1e-7)), (1e-2, pytest.approx(1e-3))]
     points = list(swept_points(plan, model, 3, wanted))
-    split = plan.task.splits().validation
-    reference = reference_output(model, split, plan.settings, 360)
+    data = plan.task.source(plan.task.splits().validation)
+    reference = reference_evaluation(plan.task, model, data, plan.settings, 360)
     for point, each in zip(points, wanted, strict=True):
-        found = evaluate(model, split, deployed(plan.settings, each), 360, lambda: 0.0)
-        assert point.solver_gap == pytest.approx(relative_difference(found.output, reference), rel=1e-12)
+        found = evaluate(plan.task, model, data, deployed(plan.settings, each), 360, keeps_outputs=True)
+        gap = relative_difference(found.outputs, reference.outputs)
+        assert point.solver_gap == pytest.approx(gap, rel=1e-12)
         assert (point.nfe, point.deployment) == (found.nfe, each)
     assert points[0].solver_gap < points[1].solver_gap
     assert points[0].nfe > points[1].nfe

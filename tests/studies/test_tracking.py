@@ -222,3 +222,17 @@ def test_an_experiment_that_was_deleted_in_mlflow_is_not_taken(client, experimen
 def test_an_experiment_without_runs_is_taken_up(experiment, tmp_path):
     """As after a crash between the store and the ledger."""
     assert open_experiment(experiment.uri, tmp_path, "s") == experiment
+
+
+def test_the_calibration_of_a_trial_that_went_on_elsewhere_stands_once(client, experiment):
+    """Its first worker had another one."""
+    begun = replace(timed(trial(0, 1)), calibration_s=0.01)
+    stopped = replace(begun, status=TrialStatus.INTERRUPTED, reason="by hand")
+    first = Tracker(experiment, study())
+    first.update(begun)
+    first.close(study_report(study(stopped)), finished=False)
+    done = replace(DONE, calibration_s=0.02)
+    for _ in range(2):
+        Tracker(experiment, study(done)).close(study_report(study(done)), finished=True)
+    run = trial_runs(client, experiment)["0"]
+    assert [m.value for m in client.get_metric_history(run.info.run_id, "calibration_s")] == [0.02]

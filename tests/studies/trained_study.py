@@ -8,11 +8,11 @@ from ndecore.training import TrainState, train
 from reports.records import TrialStatus
 from search_spaces.document import parse_document
 from studies.build import build
-from studies.ledger import Ledger
+from studies.ledger import Ledger, Origin
 from studies.search import propose
 from studies.spec import read_spec
 from studies.trainable import _bytes
-from studies.trial_files import WEIGHTS, write_whole
+from studies.trial_files import WEIGHTS, digest, write_whole
 
 SPEC = """
 name: made
@@ -32,7 +32,7 @@ def trained_ledger(root: Path) -> Ledger:
     """Three trials that are complete, with their weights."""
     root.mkdir(exist_ok=True)
     before = torch.get_num_threads()
-    ledger = Ledger.create(root / "made", read_spec(parse_document(SPEC, "made.yaml")), {"versions": {"torch": "2"}})
+    ledger = Ledger.create(root / "made", read_spec(parse_document(SPEC, "made.yaml")), Origin(versions={"torch": "2"}))
     with ledger.writing():
         for _ in range(3):
             proposal = propose(ledger)
@@ -40,9 +40,12 @@ def trained_ledger(root: Path) -> Ledger:
             plan = build(ledger.spec.task, proposal.config)
             state = TrainState(plan)
             for record in train(plan, state):
-                if record.solver_gap is not None:
-                    write_whole(attempt.folder / WEIGHTS, _bytes(state.model.state_dict()))
-                ledger.epoch(proposal.number, record)
+                weights = None
+                if record.is_last:
+                    content = _bytes(state.model.state_dict())
+                    write_whole(attempt.folder / WEIGHTS, content)
+                    weights = digest(content)
+                ledger.epoch(proposal.number, record, weights=weights)
             ledger.ended(proposal.number, TrialStatus.COMPLETE)
     torch.set_num_threads(before)
     return ledger
