@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ndecore.batch_statistics import BatchStatistics
 from ndecore.datasets.base import Batch
 from ndecore.datasets.source import Source
-from ndecore.errors import InputError, TrainingDiverged
+from ndecore.errors import InputError, SolveFailed, TrainingDiverged
 from ndecore.evaluation import Clock, Evaluation, Stopwatch, evaluate, reference_evaluation, relative_difference
 from ndecore.memory import peak_memory_mib
 from ndecore.metrics import EpochRecord, mean_record
@@ -23,6 +23,7 @@ from ndecore.regularizers.schedules import Moment
 from ndecore.regularizers.weighted import Weighted
 from ndecore.seeding import seeded
 from ndecore.solves import Solves
+from ndecore.status import Status
 from ndecore.types import Scalar
 
 __all__ = ["TrainPlan", "TrainState", "train"]
@@ -124,14 +125,18 @@ class _Run:
         self._statistics.update(found.solves)
         step = _told(found, rate)
         if not (math.isfinite(step.loss) and math.isfinite(step.penalty)):
-            raise TrainingDiverged(
-                f"loss {step.loss} with penalty {step.penalty} in epoch {state.epoch + 1}: not finite; "
-                "lower the learning rate or the penalty's weight"
-            )
+            raise TrainingDiverged(self._why(step, batch))
         state.train_work += found.solves.work  # what the adjoint evaluated again, backward() has counted
         state.train_s += watch.seconds
         state.step += 1
         return step
+
+    def _why(self, step: _TrainStep, batch: Batch) -> str:
+        """Why a loss is not finite, in one line."""
+        if self._state.step or math.isfinite(step.loss):
+            told = f"loss {step.loss} with penalty {step.penalty} in epoch {self._state.epoch + 1}: not finite"
+            return f"{told}; lower the learning rate or the penalty's weight{_blemishes(batch)}"
+        return f"loss {step.loss} before the first update: not finite; look at data, model and loss{_blemishes(batch)}"
 
     def warm_up(self, data: Source) -> None:
         """Make a step that leaves no trace; before the first of a training another tells how much memory it takes."""
@@ -165,8 +170,9 @@ class _Run:
         path_seed = plan.seed << 32 | state.step
         with observe(settings=plan.settings, penalties=penalties, generator=generator, path_seed=path_seed) as solves:
             output = plan.task.forward(state.model, batch)
-        for each in solves:
-            each.solution.check()
+        for solution in (each.solution for each in solves):
+            if solution.status is not Status.SUCCESS:
+                raise SolveFailed(solution.ending() + _blemishes(batch))
         moment = Moment(state.epoch, plan.hyperparameters.epochs, state.step, self._n_steps)
         penalty = (
             solves.weighted_penalty(
@@ -189,6 +195,12 @@ class _Run:
         for group in self._state.optimizer.param_groups:
             group["lr"] = rate
         return rate
+
+
+def _blemishes(batch: Batch) -> str:
+    """Which tensors of a batch hold NaN or infinity, as the end of a sentence; empty if none does."""
+    names = [name for name, tensor in batch.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    return f"; the batch has NaN or infinite values in {', '.join(names)}" if names else ""
 
 
 def _summed(parts: Mapping[str, Tensor]) -> Scalar:

@@ -83,7 +83,7 @@ def _expected(config: ExportedConfig, metrics: Mapping[str, Metric]) -> Sequence
         heading = title_with_unit(metric) if metric else "solver gap"
         allowed = "" if slack is None else value_text(metric, slack) if metric else gap_text(slack)
         rows.append(f"| {heading} | {text} | {allowed} |")
-    return ["| metric | value | may be missed by |", "|---|---|---|", *rows]
+    return ["| metric | value | tolerance |", "|---|---|---|", *rows]
 
 
 def _confirmed(row: ConfirmedRow | None, metrics: Mapping[str, Metric]) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""Which of the values that a study varied its objectives hang on."""
+"""Hyperparameter importance: which of the values that a study varied change its objectives."""
 
 import math
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ _ABSENT = -1e12  # below every value: a key that a config does not have is a lev
 
 @dataclass(frozen=True)
 class Importance:
-    """What an objective hangs on."""
+    """The importance of each hyperparameter for one objective."""
 
     objective: Metric
     explained: float  # dimensionless, R^2 on trials that the forest has not seen; what is below 0 explains nothing

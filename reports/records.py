@@ -26,6 +26,7 @@ class Cause(StrEnum):
 
     NONE = ""
     NOT_FINITE = "not finite"
+    FIRST_STEP = "not finite at the first step"  # before any update: mostly a mistake in the data or the task
     STEP_UNDERFLOW = "step underflow"
     STEP_LIMIT = "step limit"
     MEMORY = "out of memory"
@@ -128,6 +129,11 @@ class TrialRecord:
     began_s: float = field(default=0.0, compare=False)  # s since 1970
     ended_s: float = field(default=0.0, compare=False)  # s since 1970
     epoch_times: tuple[float, ...] = field(default=(), compare=False)  # s since 1970, of `epochs`
+
+    @property
+    def is_mistake(self) -> bool:
+        """Whether it failed, or had no finite number before its first update: hardly its config's fault."""
+        return self.status is TrialStatus.FAILED or self.cause is Cause.FIRST_STEP
 
     @property
     def fidelity(self) -> str:

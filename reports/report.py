@@ -156,7 +156,7 @@ def _learning(study: StudyRecord) -> Section:
 
 def _importance(report: StudyReport) -> Section:
     study, found = report.study, report.importances
-    heading = "What the objectives hang on"
+    heading = "Hyperparameter importance"
     if not found:
         return Section("importance", heading, f"This takes {LEAST_TRIALS} complete trials that differ.")
     text = (

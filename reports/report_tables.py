@@ -53,7 +53,7 @@ def trials_table(study: StudyRecord) -> Table:
 
 
 def importance_table(found: tuple[Importance, ...], study: StudyRecord) -> Table:
-    """A row for each key that anything hangs on, a column for each objective."""
+    """Hyperparameter importance: a row for each key that matters for anything, a column for each objective."""
     keys = found[0].shares if found else ()
     shares = {key: tuple(each.shares[key] for each in found) for key in keys}
     shares = {key: of_key for key, of_key in shares.items() if max(of_key) >= _LEAST_SHARE}
@@ -62,7 +62,7 @@ def importance_table(found: tuple[Importance, ...], study: StudyRecord) -> Table
         for key in sorted(shares, key=lambda key: -sum(shares[key]))
     )
     explained = ", ".join(f"{title(each.objective)} {each.explained:.2f}" for each in found)
-    caption = f"What the objectives of {study.name} hang on; explained on unseen trials (R²): {explained}."
+    caption = f"Hyperparameter importance in {study.name}; explained on unseen trials (R²): {explained}."
     heads = ("parameter", *(f"{title(each.objective)} (R² {each.explained:.2f})" for each in found))
     return Table("importance", caption, heads, (False, *(True for _ in found)), rows)
 

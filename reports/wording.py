@@ -15,8 +15,8 @@ def on_test(words: str) -> str:
 
 
 def title_with_unit(metric: Metric) -> str:
-    """As `title`, with the unit in parentheses unless the metric is dimensionless."""
-    return title(metric) if metric.unit == "1" else f"{title(metric)} ({metric.unit})"
+    """As `title`, with the unit in parentheses unless the metric is dimensionless or names none."""
+    return title(metric) if metric.unit in ("1", "") else f"{title(metric)} ({metric.unit})"
 
 
 def short_title(metric: Metric) -> str:

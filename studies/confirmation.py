@@ -99,7 +99,7 @@ def _trained_again(ledger: Ledger, standing: Standing, on_change: Callable[[Stan
                 on_change(replace(standing, epoch=record.epoch))
             test = _on_test(plan, state, trial, record)
     except DIVERGING as error:
-        found = divergence(error, spec.timeout_s)
+        found = divergence(error, spec.timeout_s, n_updates=1)  # its first update is known to work
         ended = Confirmation(trial.number, seed, None, {}, TrialStatus.DIVERGED, found.cause, found.reason)
     else:
         ended = Confirmation(trial.number, seed, test, record.objectives())

@@ -21,8 +21,14 @@ class Divergence:
     cause: Cause
 
 
-def divergence(error: BaseException, timeout_s: float | None) -> Divergence:
-    """What one of `DIVERGING` says; `timeout_s` is the time that the whole run had."""
+def divergence(error: BaseException, timeout_s: float | None, n_updates: int) -> Divergence:
+    """What one of `DIVERGING` says.
+
+    Args:
+        error: that ended the run.
+        timeout_s: time that the whole run had.
+        n_updates: of the parameters, before it.
+    """
     if isinstance(error, TimedOut):
         remedy = "raise the study's timeout_s, or loosen the tolerances"
         return Divergence(f"timeout: trained for {timeout_s:g} s; {remedy}", Cause.TIMEOUT)
@@ -30,5 +36,6 @@ def divergence(error: BaseException, timeout_s: float | None) -> Divergence:
         first_line = str(error).strip().split("\n")[0] or type(error).__name__
         return Divergence(f"out of memory: {first_line}", Cause.MEMORY)
     ending = str(error)
-    cause = next((cause for status, cause in _CAUSES.items() if status.name in ending), Cause.NOT_FINITE)
+    not_finite = Cause.NOT_FINITE if n_updates else Cause.FIRST_STEP
+    cause = next((cause for status, cause in _CAUSES.items() if status.name in ending), not_finite)
     return Divergence(ending, cause)

@@ -200,10 +200,10 @@ class Ledger:
 
     @property
     def failed(self) -> tuple[int, ...]:
-        """Trials that failed and were not asked for again, in order."""
+        """Trials that failed by a mistake and were not asked for again, in order."""
         again = {rerun.parent for rerun in self.history.reruns if not rerun.changes}
         trials = self.history.trials
-        return tuple(n for n in sorted(trials) if trials[n].status is TrialStatus.FAILED and n not in again)
+        return tuple(n for n in sorted(trials) if trials[n].is_mistake and n not in again)
 
     @property
     def stopped_trials(self) -> tuple[int, ...]:

@@ -11,15 +11,18 @@ import mlflow
 import numpy as np
 import torch
 import yaml
+from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel
 from mlflow.pyfunc.model import PythonModelContext as Context
 from mlflow.types import Schema, TensorSpec
 from torch import Tensor, nn
 
 from ndecore.datasets.base import Batch
-from ndecore.errors import InputError
+from ndecore.errors import InputError, NDEError
 from ndecore.evaluation import predicting
+from ndecore.member_files import described
 from ndecore.observation import observe
 from ndecore.seeding import seeded
 from ndecore.tasks import TASKS
@@ -65,12 +68,32 @@ class ServedModel(PythonModel):
         self._model = trained_model(self._plan, Path(context.artifacts["weights"]))
 
     def predict(self, context: Context, model_input: np.ndarray, params: dict[str, Any] | None = None) -> Arrays:
-        """Outputs of one forward pass of the whole batch: an array, or arrays by name, and so are the inputs."""
+        """Outputs of one forward pass of the whole batch: an array, or arrays by name, and so are the inputs.
+
+        Raises:
+            MlflowException: they cannot be predicted; a server answers with status 400 and the reason in one line.
+        """
         # MLflow reads the hint of `model_input`, and warns of every other one that is true.
         found: Any = model_input
         given = found if isinstance(found, Mapping) else {self._plan.task.inputs[0]: found}
-        batch = {name: torch.from_numpy(np.array(array)) for name, array in given.items()}
-        return arrays(named_outputs(predict(self._plan, self._model, batch)))
+        try:
+            return self._predict({name: np.array(array) for name, array in given.items()})
+        except Exception as error:  # noqa: BLE001 - whatever the model's code raises for inputs that it was not made for
+            told = str(error) if isinstance(error, NDEError) else described(error)
+            raise MlflowException(told, error_code=INVALID_PARAMETER_VALUE) from None
+
+    def _predict(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
+        lengths = {name: array.shape[:1] for name, array in inputs.items()}
+        if len(set(lengths.values())) > 1:
+            got = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
+            raise InputError(f"inputs: got shapes {got}, allowed: the same number of examples in each")
+        outputs = predict(self._plan, self._model, {name: torch.from_numpy(array) for name, array in inputs.items()})
+        named = named_outputs(outputs)
+        if not all(tensor.isfinite().all() for tensor in named.values()):
+            bad = ", ".join(name for name, array in inputs.items() if not np.isfinite(array).all())
+            got = f"NaN or infinity in {bad}" if bad else "such that the outputs are NaN or infinite"
+            raise InputError(f"inputs: got {got}, allowed: those of which the outputs are finite")
+        return arrays(named)
 
 
 def predict(plan: TrainPlan, model: nn.Module, batch: Batch) -> Output:

@@ -5,12 +5,13 @@ from itertools import takewhile
 import numpy as np
 
 from reports.pareto import MARGIN, Costs, cost_matrix, feasible_trials, hypervolume
-from reports.records import Stop, StopRule, StudyRecord, TrialStatus
+from reports.records import Cause, Stop, StopRule, StudyRecord
 from studies.history import History
 from studies.spec import StudySpec
 
 _S_PER_HOUR = 3600.0
 _N_REFERENCE = 8  # feasible trials that fix the box in which hypervolume is measured
+_AT_FIRST_STEP = 3  # trials in a row that are not finite before any update: it is the data
 _FLAT = 1e-3  # of the hypervolume: growth that does not count
 
 
@@ -60,7 +61,8 @@ def fixed_reference(costs: Costs) -> Costs:
 
 
 def _same_failure(history: History, n_trials: int) -> Stop | None:
-    """The error that the last trials of this session have all failed with."""
-    last = [history.trials[number] for number in history.ended[history.n_ended_before :][-n_trials:]]
-    failed = list(takewhile(lambda t: t.status is TrialStatus.FAILED and t.reason == last[-1].reason, reversed(last)))
-    return Stop(StopRule.SAME_ERROR, n_trials, last[-1].reason) if len(failed) == n_trials else None
+    """The error that the last trials of this session have all failed with, or have all begun with."""
+    last = [history.trials[number] for number in reversed(history.ended[history.n_ended_before :])]
+    alike = list(takewhile(lambda t: t.is_mistake and t.reason == last[0].reason, last))
+    allowed = n_trials if alike and alike[0].cause is not Cause.FIRST_STEP else min(n_trials, _AT_FIRST_STEP)
+    return Stop(StopRule.SAME_ERROR, allowed, last[0].reason) if len(alike) >= allowed else None

@@ -72,7 +72,7 @@ class TrialTrainable(tune.Trainable):
         except SystemExit as error:  # Ray would take it for a lost worker
             raise NDEError(f"its code asked to end the process: SystemExit: {error}") from error
         except DIVERGING as error:
-            found = divergence(error, limit)
+            found = divergence(error, limit, self._state.step if self._state else 0)
             if found.cause is Cause.MEMORY:
                 self._drop()
             return Diverged(found.reason, found.cause)

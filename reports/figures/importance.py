@@ -1,4 +1,4 @@
-"""What the objectives hang on, as bars."""
+"""Hyperparameter importance as bars."""
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots

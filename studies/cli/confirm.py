@@ -36,7 +36,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("study", help="its name; `nde-study ls` lists them")
     parser.add_argument(
-        "--seeds", type=whole_number(1), default=5, metavar="N", help="new seeds of each trial, earlier ones included"
+        "--seeds",
+        type=whole_number(1),
+        default=5,
+        metavar="N",
+        help="new seeds of each trial, earlier ones included; of fewer than five the intervals are very wide",
     )
     parser.add_argument("--json", action="store_true", help="print JSON, every number with all its digits")
     add_root(parser)
@@ -46,7 +50,9 @@ def main(args: argparse.Namespace) -> int:
     """Train, then print what the seeds say."""
     ledger, told = open_ledger(args.study, args.root), Console(stderr=args.json)
     if os.getloadavg()[0] >= 1.0:
-        told.print("other programs are busy: seconds will be theirs too", style="yellow")
+        told.print(
+            "this machine is busy with other programs: training and prediction seconds will be too long", style="yellow"
+        )
     with ledger.writing():
         try:
             with _Watch(told, ledger.record().by_name) as watch:

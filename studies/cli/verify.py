@@ -61,7 +61,7 @@ def _check_digest(folder: Path, expected: str) -> None:
 
 def _print(folder: str, promises: tuple[Promise, ...], console: Console) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False, title=folder, title_justify="left")
-    for head in ("promised", "value", "may be missed by", "measured here", ""):
+    for head in ("promised", "value", "tolerance", "measured here", ""):
         table.add_column(head, justify="left" if head in ("promised", "") else "right")
     for each in promises:
         verdict = "same" if each.got == each.expected else "kept" if each.is_kept else "BROKEN"

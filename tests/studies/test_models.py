@@ -5,6 +5,8 @@ import math
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
+from urllib.error import HTTPError
 
 import numpy as np
 import pytest
@@ -334,6 +336,11 @@ def test_mlflow_serves_an_export_over_http(exported, port, tmp_path):
     inputs = plan.task.splits().test["inputs"][:11]
     with serving(exported / MODEL, port, tmp_path) as answer:
         served = torch.tensor(answer(json.dumps({"inputs": inputs.tolist()}).encode())["predictions"])
+        for wrong in (inputs * math.nan, inputs[:, 1:], inputs[None]):
+            with pytest.raises(HTTPError) as refused:
+                answer(json.dumps({"inputs": wrong.tolist()}).encode())
+            told = refused.value.read().decode()
+            assert (refused.value.code, "stack_trace" in told, str(Path.cwd()) in told) == (400, False, False)
     expected = predict(plan, trained_model(plan, exported / WEIGHTS), {"inputs": inputs})
     assert served.shape == expected.shape
     assert (served - expected).abs().max() <= 1e-6

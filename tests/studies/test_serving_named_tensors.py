@@ -7,6 +7,7 @@ import mlflow
 import numpy as np
 import pytest
 import torch
+from mlflow.exceptions import MlflowException
 
 from ndecore.errors import InputError
 from ndecore.tasks.base import fresh_model
@@ -103,6 +104,16 @@ def test_each_input_and_output_has_a_name_in_the_signature(
     served = loaded.predict({name: tensor.numpy() for name, tensor in example.items()})
     for name, expected in outputs.items():
         np.testing.assert_array_equal(served[name], expected.numpy())
+    given = {name: tensor.numpy() for name, tensor in example.items()}
+    for wrong, told in {
+        "inputs: got shapes values (4, 5, 3), mask (3, 5, 3), allowed: the same number": {"mask": given["mask"][:3]},
+        "NON_FINITE: the state or the vector field became NaN": {"values": given["values"] * np.float32(np.nan)},
+    }.items():
+        with pytest.raises(MlflowException) as refused:
+            loaded.predict({**given, **told})
+        assert wrong in refused.value.message
+        assert refused.value.get_http_status_code() == 400
+        assert "/" not in refused.value.message
 
 
 def test_what_is_no_tensor_in_an_output_is_refused() -> None:

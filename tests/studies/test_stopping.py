@@ -13,12 +13,13 @@ from studies.search import LedgerSearcher, propose
 from studies.stopping import fixed_reference, stop_reason
 
 
-def ended(ledger, status=TrialStatus.COMPLETE, reason="", worker_s=0.0, **values):
+def ended(ledger, status=TrialStatus.COMPLETE, reason="", worker_s=0.0, cause=Cause.NONE, **values):
     proposal = propose(ledger)
     ledger.started(proposal.number, proposal.label, proposal.config)
     if status is TrialStatus.COMPLETE:
         ledger.epoch(proposal.number, replace(measured(proposal.config), solver_gap=1e-4, **values))
-    ledger.ended(proposal.number, status, reason, Cause.NONE, worker_s)
+    ledger.ended(proposal.number, status, reason, cause, worker_s)
+    return proposal.number
 
 
 def reason(ledger):
@@ -49,6 +50,16 @@ def test_trials_that_diverge_in_a_row_do_not_end_a_study(tmp_path):
         for _ in range(6):
             ended(ledger, TrialStatus.DIVERGED, "NON_FINITE: the same")
         assert reason(ledger) == ""
+
+
+def test_three_trials_that_are_not_finite_before_their_first_update_end_a_study(tmp_path):
+    ledger = ledger_with(tmp_path / "a", "{same_error: 5}")
+    with ledger.writing():
+        numbers = [ended(ledger, TrialStatus.DIVERGED, f"loss nan: {w}", cause=Cause.FIRST_STEP) for w in "abb"]
+        assert reason(ledger) == ""
+        numbers.append(ended(ledger, TrialStatus.DIVERGED, "loss nan: b", cause=Cause.FIRST_STEP))
+        assert reason(ledger) == "loss nan: b (3 trials failed in a row)"
+        assert ledger.failed == tuple(numbers)
 
 
 def test_a_study_ends_by_the_hours_of_its_sessions_alone(tmp_path):
