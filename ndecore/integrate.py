@@ -473,12 +473,12 @@ class _Run:
             sizes = self.y.new_tensor(self.values, requires_grad=False).reshape(-1, len(StepSizes._fields)).t()
         times = torch.tensor(self.times, dtype=torch.float64).reshape(-1, 2)
         records = step_records(times[:, 0], times[:, 1], StepSizes(*sizes), self.n_sized, self.settings.solver)
-        return replace(records, rounding=self._rounding(records.dt)) if self.slopes else records
+        return replace(records, rounding=self._rounding()) if self.slopes else records
 
-    def _rounding(self, dt: Tensor) -> Rounding:
-        sizes = StepSizes(*torch.tensor(self.values, dtype=torch.float64).t())
-        moves = dt.abs() * torch.stack(self.slopes).double().cpu()
-        return rounding(sizes, moves, torch.finfo(self.y.dtype).eps)
+    def _rounding(self) -> Rounding:
+        slopes = torch.stack(self.slopes).tolist()
+        moves = [abs(dt) * slope for (_, dt), slope in zip(self.times, slopes, strict=True)]
+        return rounding(zip(self.values, moves, strict=True), torch.finfo(self.y.dtype).eps)
 
 
 def step_records(t: Tensor, dt: Tensor, sizes: StepSizes, n: int, solver: Solver) -> StepRecords:

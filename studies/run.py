@@ -248,8 +248,8 @@ def _run(ledger: Ledger, where: Where, on_change: OnChange, is_started: bool = F
     study = ledger.record()
     if study.stopped and study.stopped.rule is StopRule.SAME_ERROR:
         trace = ledger.trial_folder(ledger.history.ended[-1]) / ERROR
-        where = f"traceback: {trace}; " if trace.exists() else ""
-        remedy = f"{where}after a fix: `nde-study resume {study.name} --retry-failed`"
+        traced = f"traceback: {trace}; " if trace.exists() else ""
+        remedy = f"{traced}after a fix: `nde-study resume {study.name} --retry-failed`"
         raise NDEError(f"study {study.name!r} stopped: {study.stopped}; {remedy}")
     if ending.error:
         raise NDEError(f"study {study.name!r}: {ending.error}")

@@ -41,8 +41,7 @@ class RecordedPenalty(Regularizer):
             InputError: the solver does not estimate what the penalty looks at; gradients are enabled and the solve was
                 not asked for differentiable records.
         """
-        if isinstance(context, PenaltyContext):
-            self.check_solver(context.settings.solver)
+        if isinstance(context, PenaltyContext):  # of settings that were checked before the solve
             return self.of_records(context.solution.records, context.settings.solver)
         if isinstance(context, Solution):
             return self._of_solution(context)
