@@ -41,7 +41,8 @@ class RecordedPenalty(Regularizer):
             InputError: the solver does not estimate what the penalty looks at; gradients are enabled and the solve was
                 not asked for differentiable records.
         """
-        if isinstance(context, PenaltyContext):  # of settings that were checked before the solve
+        if isinstance(context, PenaltyContext):
+            self.check_solver(context.settings.solver)
             return self.of_records(context.solution.records, context.settings.solver)
         if isinstance(context, Solution):
             return self._of_solution(context)
