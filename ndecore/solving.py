@@ -30,7 +30,7 @@ from ndecore.status import Status
 from ndecore.terms import ODETerm, SDETerm, Term
 from ndecore.times import Time, inside, span_of
 from ndecore.tolerances import NormChoice, Tolerance, check_tolerances, norm_of, on_state
-from ndecore.transforms import refuse_transforms
+from ndecore.transforms import left_out_of_graphs, refuse_transforms
 from ndecore.types import Calculus, Noise, State, StateTree, VectorField
 from ndecore.undrawn_path import UndrawnPath
 
@@ -55,6 +55,7 @@ class Overrides(TypedDict, total=False):
     within_stability: bool
 
 
+@left_out_of_graphs
 def solve(  # noqa: PLR0913 - one keyword for each thing that one may want of a solve
     vector_field: VectorField | ODETerm | SDETerm,
     y0: StateTree,

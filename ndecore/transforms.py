@@ -1,9 +1,32 @@
 """What torch can do to functions and cannot do to a solve."""
 
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
 import torch
 from torch.autograd import forward_ad
 
 from ndecore.errors import InputError
+
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
+
+
+def left_out_of_graphs(function: Callable[Given, Made]) -> Callable[Given, Made]:
+    """The function, which `torch.compile` is to call as it is: how many steps a solve takes is known when it is made.
+
+    A vector field that is compiled itself stays so.
+    """
+
+    @wraps(function)
+    def called(*args: Given.args, **kwargs: Given.kwargs) -> Made:
+        if torch.compiler.is_compiling():
+            left_out: Callable[Given, Made] = torch.compiler.disable(function)
+            return left_out(*args, **kwargs)
+        return function(*args, **kwargs)
+
+    return called
 
 
 def refuse_transforms() -> None:
