@@ -1,6 +1,6 @@
 """A manifest for Kubernetes: a RayJob of KubeRay, which starts a Ray cluster, runs a study there and takes it down.
 
-The fields are those of `ray.io/v1` as KubeRay 1.5 and later have them.
+The fields are those of `ray.io/v1` as KubeRay 1.5.1 and later have them.
 """
 
 import shlex

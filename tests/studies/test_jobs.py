@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from studies.nodes import Nodes, trials_at_once
 from studies.renaming import rename_study
 from studies.search import propose
 from studies.spec import load_spec
+from studies.store import ensure_store
 
 N_TRIALS = 30  # of a made study
 
@@ -102,7 +104,7 @@ def writes(ledger, taken):
     """The last two trials of a study, begun when somebody looks."""
     with ledger.writing():
         taken.set()
-        time.sleep(1.0)
+        time.sleep(0.3)
         for _ in range(2):
             proposal = propose(ledger)
             ledger.started(proposal.number, proposal.label, proposal.config)
@@ -148,7 +150,7 @@ def test_stop_of_a_study_that_does_not_run_is_refused(ledger, capsys):
     assert "'made' is not running: interrupted, 0 of 30 trials ended; nothing to stop" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("named", ["process {other} on {here}", "process {holder} on elsewhere", "nobody"])
+@pytest.mark.parametrize("named", ["process {other} on {here}", "process {holder} on elsewhere"])
 def test_a_process_that_does_not_hold_the_study_is_left_alone(named, ledger, holder, capsys):
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         told = named.format(other=other.pid, holder=holder.pid, here=os.uname().nodename)
@@ -171,18 +173,11 @@ def test_the_holder_of_a_log_is_told_by_the_system(ledger, holder):
 # Detaching
 
 
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("name: x\ntask: digits_nod\n", "did you mean 'digits_node'"),
-        ("name: x\ntask: digits_node\ntrials: 0\nspace: {rtol: {log_float: [1e-4, 1e-2]}}\n", "whole number >= 1"),
-    ],
-)
-def test_a_mistake_is_told_before_a_detached_study_begins(text, told, tmp_path, capfd):
-    (tmp_path / "x.yaml").write_text(text)
+def test_a_mistake_is_told_before_a_detached_study_begins(tmp_path, capfd):
+    (tmp_path / "x.yaml").write_text("name: x\ntask: digits_nod\n")
     root = tmp_path / "root"
     assert main(["run", str(tmp_path / "x.yaml"), "--detach", "--root", str(root)]) == 2
-    assert told in capfd.readouterr().err
+    assert "did you mean 'digits_node'" in capfd.readouterr().err
     assert not root.exists()
 
 
@@ -233,10 +228,19 @@ def killed(*_):
     raise KeyboardInterrupt
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """An empty store, which takes seconds to make."""
+    folder = tmp_path_factory.mktemp("store")
+    ensure_store(default_uri(folder), "nobody")
+    return folder / "mlflow.db"
+
+
 @pytest.fixture
-def tracked(ledger):
+def tracked(ledger, store):
     """The made study, tracked in an SQLite store beside it."""
     root = ledger.folder.parent
+    shutil.copy(store, root)
     search(ledger, 3)
     found = open_experiment(default_uri(root), root, "made", ledger.study_id)
     with ledger.writing():
@@ -351,6 +355,7 @@ esac
 """,
     # Goes on until it is told to stop, as a study whose time is up.
     "nde-study": """
+until (($(grep -c '^ray start --address' $LOG) == 2)); do sleep 0.05; done
 echo "nde-study $*, token of ${#RAY_AUTH_TOKEN}" >> $LOG
 [[ -z ${FOR_EVER:-} ]] && exit 3
 trap 'echo "asked to end" >> $LOG; exit 130' INT
