@@ -41,8 +41,7 @@ def open_proposals(folder: Path, spec: StudySpec, storage: str | None, study_id:
     Raises:
         StorageError: the database cannot be used.
     """
-    for name in _LOGGERS:
-        logging.getLogger(name).setLevel(logging.WARNING)  # they tell that the study was opened
+    _quieten()
     with answering(storage), _opened(folder, storage) as opened:
         yield optuna.create_study(
             storage=opened,
@@ -98,6 +97,11 @@ def drop_proposals(spec: StudySpec, study_id: str, storage: str) -> None:
         optuna.delete_study(study_name=_study_name(spec, study_id), storage=opened)
 
 
+def _quieten() -> None:
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)  # they tell that a study was made, opened, deleted
+
+
 @contextmanager
 def answering(storage: str | None) -> Iterator[None]:
     """Turn what a database says into one line, without its password."""
@@ -122,6 +126,7 @@ def rename_proposals(folder: Path, before: StudySpec, after: StudySpec, study_id
     old, new = (_study_name(spec, study_id) if storage else spec.name for spec in (before, after))
     if old == new:
         return
+    _quieten()
     (folder / f"{JOURNAL}.lock").unlink(missing_ok=True)  # Optuna would wait 30 s for a killed writer's
     try:
         with answering(storage), _opened(folder, storage) as opened:

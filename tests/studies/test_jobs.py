@@ -14,27 +14,35 @@ from pathlib import Path
 import mlflow
 import pytest
 import yaml
-from test_ledger import HOLD
-from test_search import made_ledger, search
+from test_search import HEAD, START, made_ledger, search
 from test_store import send
 
 from ndecore.errors import InputError, NDEError
 from reports.load import load_study
 from reports.records import TrialStatus
+from search_spaces.document import parse_document
 from studies.addresses import default_uri
 from studies.cli import main
 from studies.disk import bytes_text, study_bytes
 from studies.events import Tracking
 from studies.experiment import open_experiment
-from studies.ledger import Ledger
+from studies.ledger import Ledger, Origin
 from studies.locks import StudyBusy, has_ended, holder_of
 from studies.nodes import Nodes, trials_at_once
 from studies.renaming import rename_study
 from studies.search import propose
-from studies.spec import load_spec
+from studies.spec import load_spec, read_spec
 from studies.store import ensure_store
 
-N_TRIALS = 30  # of a made study
+N_TRIALS = 8  # of a made study
+HOLD = """
+import sys
+from pathlib import Path
+from studies.locks import locked
+with locked(Path(sys.argv[1]), "made"):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -45,13 +53,15 @@ def plain(monkeypatch):
 
 @pytest.fixture
 def ledger(tmp_path):
-    return made_ledger(tmp_path / "root", "random")
+    spec = read_spec(parse_document(HEAD.format(sampler="random", seed=0) + START, "made.yaml"))
+    (tmp_path / "root").mkdir()
+    return Ledger.create(tmp_path / "root" / "made", spec.model_copy(update={"trials": N_TRIALS}), Origin())
 
 
 @pytest.fixture
 def holder(ledger):
     """A process that writes the study until it is asked to end."""
-    command = [sys.executable, "-c", HOLD, str(ledger.folder)]
+    command = [sys.executable, "-c", HOLD, str(ledger.folder / "events.jsonl")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "locked\n"
         yield process
@@ -116,8 +126,8 @@ def writes(ledger, taken):
 @pytest.mark.parametrize(
     ("n", "code", "told"),
     [
-        (5, 1, "not running: interrupted, 5 of 30 trials ended; to go on: nde-study resume made --root "),
-        (N_TRIALS, 0, "not running: finished, 30 of 30 trials ended; to see its front: nde-study show made --root "),
+        (5, 1, "not running: interrupted, 5 of 8 trials ended; to go on: nde-study resume made --root "),
+        (N_TRIALS, 0, "not running: finished, 8 of 8 trials ended; to see its front: nde-study show made --root "),
     ],
 )
 def test_attach_tells_what_a_study_is_that_does_not_run(n, code, told, ledger, capsys):
@@ -142,12 +152,12 @@ def test_stop_ends_the_process_that_runs_a_study_and_says_what_is_kept(ledger, h
     assert main(["stop", "made", "--root", str(ledger.folder.parent)]) == 0
     assert has_ended(holder.pid)
     out = capsys.readouterr().out
-    assert "study made stopped: 0 of 30 trials ended and are kept; to go on: nde-study resume made --root " in out
+    assert "study made stopped: 0 of 8 trials ended and are kept; to go on: nde-study resume made --root " in out
 
 
 def test_stop_of_a_study_that_does_not_run_is_refused(ledger, capsys):
     assert main(["stop", "made", "--root", str(ledger.folder.parent)]) == 2
-    assert "'made' is not running: interrupted, 0 of 30 trials ended; nothing to stop" in capsys.readouterr().err
+    assert "'made' is not running: interrupted, 0 of 8 trials ended; nothing to stop" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("named", ["process {other} on {here}", "process {holder} on elsewhere"])
