@@ -23,7 +23,7 @@ def outside_autocast(device: torch.device, caches_casts: bool = False) -> Iterat
     """
     kind = device.type
     if not torch.is_autocast_enabled(kind):
-        yield lambda field: field
+        yield as_it_is
         return
     dtype, cache = torch.get_autocast_dtype(kind), caches_casts and torch.is_autocast_cache_enabled()
 
@@ -36,6 +36,11 @@ def outside_autocast(device: torch.device, caches_casts: bool = False) -> Iterat
 
     with torch.autocast(kind, enabled=False):
         yield wrapped
+
+
+def as_it_is(field: Callable[[Tensor, Any], Any]) -> Callable[[Tensor, Any], Any]:
+    """The wrapper where there is no autocast."""
+    return field
 
 
 def _cast(found: Any, dtype: torch.dtype) -> Any:

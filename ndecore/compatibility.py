@@ -82,6 +82,7 @@ def method_clashes(method: Method) -> Iterator[Clash]:
     yield from control_clashes(method.solver, method.controller)
     yield from _adjoint_clashes(method.adjoint, method.solver.facts.equations, f"solver is {method.solver.name}")
     yield from calculus_clashes(method.adjoint, method.solver.facts.calculus)
+    yield from implicit_clashes(method.solver, method.adjoint)
 
 
 def control_clashes(solver: Chosen[SolverFacts], controller: Chosen[ControllerFacts]) -> Iterator[Clash]:
@@ -92,6 +93,12 @@ def control_clashes(solver: Chosen[SolverFacts], controller: Chosen[ControllerFa
             f"{controller.name} where solver is {solver.name}, which has no error estimate",
             "one that needs none, such as constant with a step_size; or another solver",
         )
+
+
+def implicit_clashes(solver: Chosen[SolverFacts], adjoint: Chosen[AdjointFacts]) -> Iterator[Clash]:
+    """An implicit method whose steps are not what is differentiated: an adjoint equation has a Jacobian far larger."""
+    if solver.facts.is_implicit and not adjoint.facts.differentiates_records:
+        yield Clash("adjoint", f"{adjoint.name} where solver is {solver.name}, which is implicit", "tape, checkpointed")
 
 
 def task_clashes(task: Chosen[TaskFacts], method: Method) -> Iterator[Clash]:

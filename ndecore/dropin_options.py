@@ -23,6 +23,7 @@ from ndecore.solvers.euler import Euler
 from ndecore.solvers.heun import Heun
 from ndecore.solvers.midpoint import Midpoint
 from ndecore.solvers.rk4 import RK4
+from ndecore.solvers.rodas5p import Rodas5P
 from ndecore.solvers.tsit5 import Tsit5
 
 ADAPTIVE: Mapping[str, Solver] = {
@@ -31,6 +32,7 @@ ADAPTIVE: Mapping[str, Solver] = {
     "adaptive_heun": Heun(),
     "tsit5": Tsit5(),
     "dop853": DOP853(),
+    "rodas5p": Rodas5P(),
 }
 FIXED: Mapping[str, Solver] = {"euler": Euler(), "midpoint": Midpoint(), "heun2": Heun(), "rk4": RK4()}
 _REFUSED = {
@@ -38,7 +40,7 @@ _REFUSED = {
     "fehlberg2": "adaptive_heun, of the same order",
     "heun3": "bosh3, or heun2 or rk4 with fixed steps",
     "explicit_adams": "rk4",
-    "implicit_adams": "rk4",
+    "implicit_adams": "rodas5p, for stiff equations",
     "fixed_adams": "rk4",
     "scipy_solver": 'dop853 or tsit5; or ndecore.solve(..., adjoint=TorchdiffeqAdjoint("scipy_solver"))',
 }

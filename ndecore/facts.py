@@ -26,6 +26,7 @@ class SolverFacts:
     calculus: Literal["ito", "stratonovich"] | None
     error_order: float | None
     tells_stiffness: bool
+    is_implicit: bool
 
     @property
     def estimates_error(self) -> bool:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from ndecore.compatibility import chosen, control_clashes, refuse
+from ndecore.compatibility import chosen, control_clashes, implicit_clashes, refuse
 from ndecore.controllers import CONTROLLERS
 from ndecore.controllers.base import Controller, ControllerState, Verdict
 from ndecore.controllers.initial_step import initial_step
@@ -214,7 +214,9 @@ class SolveSettings:
             raise InputError(f"first_step: got {self.first_step!r}, allowed: a finite number > 0, or None")
         if not self.max_step > 0:
             raise InputError(f"max_step: got {self.max_step!r}, allowed: a number > 0")
-        refuse(control_clashes(chosen(SolverFacts, self.solver), chosen(ControllerFacts, self.controller)))
+        solver = chosen(SolverFacts, self.solver)
+        refuse(control_clashes(solver, chosen(ControllerFacts, self.controller)))
+        refuse(implicit_clashes(solver, chosen(AdjointFacts, self.adjoint)))
         if self.within_stability and not (self.solver.tells_stiffness and self.controller.needs_error):
             raise InputError(
                 f"within_stability: got true with {type(self.solver).__name__} and {type(self.controller).__name__}, "
@@ -473,12 +475,12 @@ class _Run:
             sizes = self.y.new_tensor(self.values, requires_grad=False).reshape(-1, len(StepSizes._fields)).t()
         times = torch.tensor(self.times, dtype=torch.float64).reshape(-1, 2)
         records = step_records(times[:, 0], times[:, 1], StepSizes(*sizes), self.n_sized, self.settings.solver)
-        return replace(records, rounding=self._rounding(records.dt)) if self.slopes else records
+        return replace(records, rounding=self._rounding()) if self.slopes else records
 
-    def _rounding(self, dt: Tensor) -> Rounding:
-        sizes = StepSizes(*torch.tensor(self.values, dtype=torch.float64).t())
-        moves = dt.abs() * torch.stack(self.slopes).double().cpu()
-        return rounding(sizes, moves, torch.finfo(self.y.dtype).eps)
+    def _rounding(self) -> Rounding:
+        slopes = torch.stack(self.slopes).tolist()
+        moves = [abs(dt) * slope for (_, dt), slope in zip(self.times, slopes, strict=True)]
+        return rounding(zip(self.values, moves, strict=True), torch.finfo(self.y.dtype).eps)
 
 
 def step_records(t: Tensor, dt: Tensor, sizes: StepSizes, n: int, solver: Solver) -> StepRecords:

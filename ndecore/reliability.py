@@ -1,11 +1,12 @@
 """Warnings of numbers that are not to be trusted; their texts do not vary between solves, so they are shown once."""
 
 import warnings
+from collections.abc import Iterable, Sequence
 
+import torch
 from torch import Tensor
 
 from ndecore.errors import RoundingWarning, UnstableGradientWarning
-from ndecore.norms import StepSizes, safe_ratio
 from ndecore.solution import Rounding, Solution
 from ndecore.solvers.base import Solver
 from ndecore.types import PerStep
@@ -14,17 +15,21 @@ ROUNDED = 1 / 3  # the part of an estimate that may be rounding: from here on gr
 _MANY = 8  # unstable steps: solves with good gradients were measured to have one or two
 
 
-def rounding(sizes: StepSizes, moves: Tensor, eps: float) -> Rounding:
+def rounding(steps: Iterable[tuple[Sequence[float], float]], eps: float) -> Rounding:
     """The parts of estimates that may be rounding.
 
     Each stage's slope is rounded, so the error is to |dt| ||f|| eps; each argument is, to ||y1|| eps.
 
     Args:
-        sizes: of the steps' differences.
-        moves: |dt| ||f|| of each, 2-norm; unit of y.
+        steps: of each the values of its `StepSizes`, and |dt| ||f||, 2-norm, unit of y.
         eps: of the dtype in which the field answers.
     """
-    return Rounding(safe_ratio(eps * moves, sizes.error.detach()), safe_ratio(eps * sizes.y1, sizes.arguments).detach())
+    # In numbers, not tensors: it is looked at after each training step, and steps are few.
+    parts = [
+        (eps * move / error if error > 0 else 0.0, eps * y1 / arguments if arguments > 0 else 0.0)
+        for (_, error, _, arguments, y1), move in steps
+    ]
+    return Rounding(*torch.tensor(parts, dtype=torch.float64).unbind(1))
 
 
 def warn_of_rounding(what: str, values: Tensor, part: PerStep | None) -> None:

@@ -143,7 +143,8 @@ class Solves(Observer, Sequence[Solve]):
         """
         if self._penalties is None:
             self._check_any()
-            self._penalties = torch.stack([each.penalties() for each in self._solves]).sum(dim=0)
+            parts = [each.penalties() for each in self._solves]
+            self._penalties = parts[0] if len(parts) == 1 else torch.stack(parts).sum(dim=0)
         return self._penalties
 
     def penalty(self, regularizer: Regularizer) -> Scalar:
@@ -194,9 +195,9 @@ class Solves(Observer, Sequence[Solve]):
 
     def begin(self, grid: Grid, term: Term, settings: SolveSettings) -> Look:
         """See `Observer.begin`."""
+        for each in self._weighted:
+            each.check(settings)
         regularizers = [each.regularizer for each in self._weighted]
-        for regularizer in regularizers:
-            regularizer.check(settings)
         return _Look(self, grid, settings, Session(regularizers, grid, self._generator), term.counts)
 
     def draw_path(self) -> DrawnSeed | None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ndecore.adjoints import ADJOINTS, SDE_ADJOINTS
 from ndecore.adjoints.randomness import refusing_random_fields
 from ndecore.adjoints.times import Moments, moments_of, solve_from
-from ndecore.autocast import Wrapper, outside_autocast
+from ndecore.autocast import Wrapper, as_it_is, outside_autocast
 from ndecore.brownian import BrownianPath
 from ndecore.controllers.base import Controller
 from ndecore.errors import InputError
@@ -151,11 +151,13 @@ def _term_of(
     """The equation on vectors or single tensors, its functions wrapped."""
     if not isinstance(vector_field, ODETerm | SDETerm):
         term = ODETerm(vector_field, parameters)
-        return term.mapped(wrap if structure is None else lambda field: structure.flat(wrap(field)))
+        if structure is not None:
+            return term.mapped(lambda field: structure.flat(wrap(field)))
+        return term if wrap is as_it_is else term.mapped(wrap)
     if structure is not None:
         kind = type(vector_field).__name__
         raise InputError(f"y0: got a structure with an {kind}, allowed: a tensor; or pass the function itself")
-    return vector_field.mapped(wrap)
+    return vector_field if wrap is as_it_is else vector_field.mapped(wrap)
 
 
 def _solved(

@@ -48,6 +48,8 @@ def span_of(t0: Time, t1: Time, ts: Iterable[Time]) -> Span:
 
 def inside(span: Span, name: str, times: Iterable[Time]) -> tuple[float, ...]:
     """The different times between the ends of a span, in its direction."""
+    if isinstance(times, tuple) and not times:
+        return ()
     sign = 1 if span.t1 >= span.t0 else -1
     numbers = {_number(name, t) for t in times}
     low, high = sorted((span.t0, span.t1))

@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-from ndecore.compatibility import chosen, estimate_clashes, penalty_clashes, refuse
-from ndecore.facts import AdjointFacts, RegularizerFacts, Settings, SolverFacts
+from ndecore.compatibility import Chosen, Clash, chosen, estimate_clashes, penalty_clashes, refuse
+from ndecore.facts import AdjointFacts, RegularizerFacts, Settings, SolverFacts, facts_of
 from ndecore.integrate import SolveSettings
 from ndecore.observing import Grid, Wishes
 from ndecore.solution import Solution
@@ -63,7 +64,7 @@ class Regularizer(ABC):
 
     def check_solver(self, solver: Solver) -> None:
         """Raise `InputError` if the solver does not estimate what the penalty looks at."""
-        refuse(estimate_clashes(chosen(RegularizerFacts, self), chosen(SolverFacts, solver)))
+        refuse(_lacking(type(self), type(solver)))
 
     def prepare(self, grid: Grid, generator: torch.Generator) -> Wishes:
         """What the penalty wants of the coming solve on `grid`; its random choices are drawn from `generator`."""
@@ -72,6 +73,12 @@ class Regularizer(ABC):
     @abstractmethod
     def penalty(self, context: PenaltyContext) -> Scalar:
         """The penalty, dimensionless."""
+
+
+@cache  # it is asked after each solve
+def _lacking(regularizer: type[Regularizer], solver: type[Solver]) -> tuple[Clash, ...]:
+    asking = Chosen(regularizer.__name__, facts_of(RegularizerFacts, regularizer))
+    return tuple(estimate_clashes(asking, Chosen(solver.__name__, facts_of(SolverFacts, solver))))
 
 
 def drawn_seed(generator: torch.Generator) -> int:

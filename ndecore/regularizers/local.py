@@ -23,7 +23,7 @@ from ndecore.solvers.base import Solver
 from ndecore.solvers.sosri2 import SOSRI2
 from ndecore.solvers.tsit5 import Tsit5
 from ndecore.terms import ODETerm, SDETerm
-from ndecore.types import Scalar, State
+from ndecore.types import PerStep, Scalar, State
 
 Sampling: TypeAlias = Literal["unbiased", "biased"]
 
@@ -35,7 +35,7 @@ class LocalStep(NamedTuple):
     dt: float
     n: int  # elements of the state
     solver: Solver
-    rounding: Rounding | None = None  # of its estimates, [] each; None of a stochastic equation
+    rounding: Rounding | None = None  # of its estimates, [1] each; None of a stochastic equation
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class LocalPenalty(Regularizer):
         """The penalty of one step, dimensionless."""
 
     @abstractmethod
-    def rounded(self, rounding: Rounding) -> Scalar:
+    def rounded(self, rounding: Rounding) -> PerStep:
         """The part of the size that may be rounding."""
 
     def prepare(self, grid: Grid, generator: torch.Generator) -> Wishes:
@@ -112,7 +112,7 @@ class LocalPenalty(Regularizer):
         sizes = torch.stack([self.size(step) for step in steps])
         parts = [self.rounded(step.rounding) for step in steps if step.rounding is not None]
         if parts:
-            warn_of_rounding(type(self).__name__, sizes, torch.stack(parts).double().cpu())
+            warn_of_rounding(type(self).__name__, sizes, torch.cat(parts))
         return sizes.mean().to(y1.dtype)
 
     def _sampled(self, context: PenaltyContext) -> Iterator[tuple[float, State]]:
@@ -147,7 +147,8 @@ class LocalPenalty(Regularizer):
         told = LocalStep(sizes, dt, u.numel(), solver)
         if abs(dt) >= abs(span):  # cut short by the end of the solve: its error is next to nothing, and so its rounding
             return told
-        return told._replace(rounding=rounding(sizes, abs(dt) * vector_norm(k1.detach()), eps))
+        *values, slope = torch.stack([each.detach() for each in (*sizes, vector_norm(k1))]).tolist()
+        return told._replace(rounding=rounding([(values, abs(dt) * slope)], eps))
 
     def _solver(self, own: Solver, is_stochastic: bool) -> Solver:
         if self.suits(own) and (own.calculus is not None) == is_stochastic:

@@ -6,7 +6,7 @@ from ndecore.regularizers.base import Scaled, WeightByStep
 from ndecore.regularizers.local import LocalPenalty, LocalStep
 from ndecore.solution import Rounding
 from ndecore.solvers.base import Solver
-from ndecore.types import Scalar
+from ndecore.types import PerStep, Scalar
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,6 @@ class LocalError(LocalPenalty):
         size = step.sizes.error_ratio(step.n) if self.scaled else step.sizes.rms_error(step.n)
         return size * abs(step.dt) if self.weight_by_dt else size
 
-    def rounded(self, rounding: Rounding) -> Scalar:
+    def rounded(self, rounding: Rounding) -> PerStep:
         """That of the error."""
         return rounding.error

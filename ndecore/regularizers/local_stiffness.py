@@ -6,7 +6,7 @@ from ndecore.regularizers.base import Scaled
 from ndecore.regularizers.local import LocalPenalty, LocalStep
 from ndecore.solution import Rounding
 from ndecore.solvers.base import Solver
-from ndecore.types import Scalar
+from ndecore.types import PerStep, Scalar
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,6 @@ class LocalStiffness(LocalPenalty):
         stiffness = step.sizes.stiffness(step.dt)
         return stiffness / step.solver.stability_size if self.scaled else stiffness
 
-    def rounded(self, rounding: Rounding) -> Scalar:
+    def rounded(self, rounding: Rounding) -> PerStep:
         """That of the stiffness."""
         return rounding.stiffness

@@ -22,6 +22,8 @@ class Memory:
 
     seen: Seen | None = None  # by the last step; None before the first
     before: Seen | None = None  # by the one before it
+    # Those of the last solve, which can give the penalty what it needs.
+    checked: SolveSettings | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,12 @@ class Weighted:
     def fresh(self) -> "Weighted":
         """The same for another training, with nothing seen yet."""
         return Weighted(self.regularizer, self.schedule)
+
+    def check(self, settings: SolveSettings) -> None:
+        """See `Regularizer.check`; of settings that a training keeps, once."""
+        if self.memory.checked is not settings:
+            self.regularizer.check(settings)
+            self.memory.checked = settings
 
     def weight(self, moment: Moment) -> float:
         """The weight in the coming step, dimensionless."""

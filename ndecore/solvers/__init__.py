@@ -15,6 +15,7 @@ SOLVERS = Registry(
         "tsit5": "ndecore.solvers.tsit5:Tsit5",
         "dopri5": "ndecore.solvers.dopri5:Dopri5",
         "dop853": "ndecore.solvers.dop853:DOP853",
+        "rodas5p": "ndecore.solvers.rodas5p:Rodas5P",
     },
     SolverFacts,
     _BASE,

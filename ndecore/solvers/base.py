@@ -33,6 +33,7 @@ class Solver(ABC):
     order: ClassVar[float]  # global error of the solution is O(dt^order); of a stochastic equation the strong one
     error_order: ClassVar[float | None]  # the error estimate of one step is O(dt^error_order); None if there is none
     tells_stiffness: ClassVar[bool] = False  # whether it has two stages at one time, from which stiffness is estimated
+    is_implicit: ClassVar[bool] = False  # whether a step solves linear systems with the Jacobian of the field
     stability_size: ClassVar[float]  # extent of the stability region along the negative real axis, dimensionless
     evaluations_per_step: ClassVar[int]  # of the vector field, the carry reused
     evaluations_per_output: ClassVar[int]  # further ones of a step in which outputs are asked for

@@ -27,7 +27,9 @@ from ndecore.solvers.tsit5 import Tsit5
 from ndecore.solving import solve
 from ndecore.terms import ODETerm
 
-METHODS: dict[str, type[ExplicitRungeKutta]] = {name: SOLVERS[name] for name in SOLVERS}
+METHODS: dict[str, type[ExplicitRungeKutta]] = {
+    name: SOLVERS[name] for name in SOLVERS if issubclass(SOLVERS[name], ExplicitRungeKutta)
+}  # implicit ones: test_rodas5p.py
 WITH_ERROR = [name for name in METHODS if METHODS[name].error_order is not None]
 WITH_STIFFNESS = [name for name in METHODS if METHODS[name].tableau.stiffness_stages is not None]
 DENSE_ORDERS = {

@@ -62,6 +62,7 @@ PASS_AND_FAIL = {
     "lr_factor": (0.5, 0),
     "clip_norm": (1, 0),
     "stop_after": (5, 0),
+    "independent_samples": (True, 1),
 }
 
 
