@@ -6,6 +6,11 @@ SQLITE = "sqlite:///"
 _BELOW = "root:"
 
 
+def default_uri(root: Path) -> str:
+    """The embedded store beside the artifacts: an SQLite file under `root`."""
+    return f"{SQLITE}{root.resolve()}/mlflow.db"
+
+
 def relative_to_root(uri: str, root: Path) -> str:
     """The address as a ledger keeps it: `root:mlflow.db` for a store below `root`, any other as it is."""
     if not uri.startswith(SQLITE):

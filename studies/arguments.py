@@ -19,6 +19,17 @@ def whole_number(lowest: int) -> Callable[[str], int]:
     return parse
 
 
+def matching(pattern: str, allowed: str) -> Callable[[str], str]:
+    """An argparse type: a text of this pattern, which `allowed` tells in words."""
+
+    def parse(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise argparse.ArgumentTypeError(f"got {text!r}, allowed: {allowed}")
+        return text
+
+    return parse
+
+
 def tolerances(text: str) -> tuple[float, ...]:
     """An argparse type: `1e-6,1e-4`, or `1e-8..1e-1`: from decade to decade, both ends included."""
     try:

@@ -62,6 +62,18 @@ def _line(place: int, raw: bytes, is_bare_allowed: bool) -> Line:
     return Line(place, data, data.pop(NUMBER, None) if seal else None)
 
 
+@dataclass(frozen=True)
+class Read:
+    """Up to where a log was read."""
+
+    n_bytes: int = 0
+    n_lines: int = 0
+    is_bare_allowed: bool = True  # until the first sealed line: a study of format 1 goes on as one of format 2
+
+
+NOTHING = Read()
+
+
 class EventLog:
     """Events in a file. Read by anyone; appended to by the one process that has opened it."""
 
@@ -69,26 +81,35 @@ class EventLog:
         self.path = path
         self._file = -1  # a descriptor while open
         self._n_lines = 0
+        self.have_read = NOTHING  # with the last line that was taken
 
-    def lines(self) -> Iterator[Line]:
-        """Every line that was written whole; a process that was killed may leave half a line at the end."""
+    def lines(self, after: Read = NOTHING) -> Iterator[Line]:
+        """Every line that was written whole; a process that was killed may leave half a line at the end.
+
+        Args:
+            after: where an earlier reading came to an end.
+        """
         try:
-            content = self.path.read_bytes()
+            with self.path.open("rb") as file:
+                file.seek(after.n_bytes)
+                content = file.read()
         except OSError as error:
             raise LedgerDamaged(self.path, 0, f"cannot be read: {error.strerror}") from None
-        is_bare_allowed = True  # until the first sealed line: a study of format 1 goes on as one of format 2
-        for place, raw in enumerate(content.split(b"\n")[:-1], start=1):
-            line = _line(place, raw, is_bare_allowed)
-            is_bare_allowed &= line.number is None and not _SEAL.search(raw)
+        self.have_read = after
+        for raw in content.split(b"\n")[:-1]:
+            have = self.have_read
+            line = _line(have.n_lines + 1, raw, have.is_bare_allowed)
+            is_bare_allowed = have.is_bare_allowed and line.number is None and not _SEAL.search(raw)
+            self.have_read = Read(have.n_bytes + len(raw) + 1, have.n_lines + 1, is_bare_allowed)
             yield line
 
-    def read(self) -> Iterator[Line]:
+    def read(self, after: Read = NOTHING) -> Iterator[Line]:
         """The same of a log that is whole.
 
         Raises:
             LedgerDamaged: a line is not as it was written, or not where it was.
         """
-        for line in self.lines():
+        for line in self.lines(after):
             damage = line.damage
             if not damage and line.number not in (None, line.place):
                 is_lost = line.number is not None and line.number > line.place

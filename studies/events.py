@@ -80,6 +80,13 @@ class Moved:
 
 
 @dataclass(frozen=True)
+class Renamed:
+    """The study has another name from now on, and so have its trials."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Extended:
     """More trials are asked for."""
 
@@ -205,6 +212,7 @@ Event = (
     | Opened
     | Closed
     | Moved
+    | Renamed
     | Extended
     | Rerun
     | Stopped

@@ -32,16 +32,19 @@ _ANSWER_S = 10.0
 
 
 @dataclass(frozen=True)
+class Renaming:
+    """A study's name before and after."""
+
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
 class Experiment:
     """Where a study is tracked."""
 
     uri: str  # without a password: MLflow takes that from MLFLOW_TRACKING_PASSWORD
     experiment_id: str
-
-
-def default_uri(root: Path) -> str:
-    """The embedded store beside the artifacts: an SQLite file under `root`."""
-    return f"{SQLITE}{root.resolve()}/mlflow.db"
 
 
 def without_credentials(uri: str) -> str:
@@ -139,6 +142,62 @@ def drop_experiment(tracking: Tracking, name: str, study_id: str) -> None:
         # MLflow keeps the names of experiments that were deleted.
         client.rename_experiment(found.experiment_id, f"{name} (removed {study_id[:8]})")
         client.delete_experiment(found.experiment_id)
+
+
+def rename_experiment(tracking: Tracking, root: Path, names: Renaming, study_id: str) -> None:
+    """Give a study's experiment and its runs another name, and its files another folder; nothing where there are none.
+
+    Args:
+        tracking: where the study is tracked.
+        root: the folder of all studies.
+        names: of the study.
+        study_id: of the study.
+
+    Raises:
+        TrackingError: the store does not answer, or the name is another experiment's; nothing was changed.
+    """
+    uri = tracking.uri
+    if not tracking.experiment_id or (uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists()):
+        return
+    uri = _reachable(uri, root, names.before)
+    with answering(uri):
+        client = MlflowClient(tracking_uri=uri)
+        own = _renamed(client, names, study_id)
+        if own is None:
+            return
+        if uri.startswith(SQLITE):
+            before, after = (root / "artifacts" / name for name in (names.before, names.after))
+            if before.is_dir() and not after.exists():
+                before.rename(after)
+            move_artifacts(uri, names.after, after.as_uri())
+        for run in _runs(client, own.experiment_id):
+            client.set_tag(run.info.run_id, Tag.STUDY.value, names.after)
+
+
+def _renamed(client: MlflowClient, names: Renaming, study_id: str) -> entities.Experiment | None:
+    """The study's own experiment, which bears the new name now; None if it has none."""
+    there = client.get_experiment_by_name(names.after)
+    if there is not None:
+        if there.tags.get(Tag.STUDY_ID.value) != study_id or there.lifecycle_stage != "active":
+            taken = f"{redacted(client.tracking_uri)} has an experiment {names.after!r} already"
+            raise TrackingError(f"{taken}; give the study another name")
+        return there  # since a renaming that was killed
+    found = client.get_experiment_by_name(names.before)
+    if found is None or found.lifecycle_stage != "active" or not _is_free(client, found, study_id):
+        return None
+    client.set_experiment_tag(found.experiment_id, Tag.STUDY_ID.value, study_id)
+    client.rename_experiment(found.experiment_id, names.after)
+    return found
+
+
+def _runs(client: MlflowClient, experiment_id: str) -> Iterator[entities.Run]:
+    token = None
+    while True:
+        page = client.search_runs([experiment_id], page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def _is_free(client: MlflowClient, found: entities.Experiment, study_id: str) -> bool:

@@ -22,6 +22,7 @@ from studies.events import (
     Moved,
     Opened,
     Placed,
+    Renamed,
     Reopened,
     Repaired,
     Rerun,
@@ -33,7 +34,7 @@ from studies.events import (
 
 OPEN = (TrialStatus.RUNNING, TrialStatus.INTERRUPTED)
 _OF_CURVES = (Started, Epoch, Ended, Reopened)
-_TIMELESS = (Opened, Confirming, Confirmed, Swept, Repaired)  # kinds of events that take no time of the study
+_TIMELESS = (Opened, Renamed, Confirming, Confirmed, Swept, Repaired)  # kinds of events that take no time of the study
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class History:
         self.repairs: list[str] = []  # a sentence each
         self.curves: list[Event] = []  # those of which the curves of the trials are made, in their order
         self.elapsed_s = 0.0  # of all sessions
+        self.last: Event | None = None
         self._time = 0.0  # of the last event
         self._devices: defaultdict[str, dict[int, float]] = defaultdict(dict)  # device -> trial -> since
 
@@ -86,7 +88,7 @@ class History:
             raise Unreadable("the event that created the study is missing")
         if not isinstance(event, _TIMELESS):
             self.elapsed_s += max(0.0, entry.time - self._time) if self._time else 0.0
-        self._time = entry.time
+        self._time, self.last = entry.time, event
         if not isinstance(event, Opened | Closed | Repaired):
             self.is_tracked = isinstance(event, Tracked)
         self._take(event)
@@ -111,6 +113,11 @@ class History:
     @_take.register
     def _(self, event: Moved) -> None:
         self.created = replace(self.created, tracking=event.tracking)
+
+    @_take.register
+    def _(self, event: Renamed) -> None:
+        self.created = replace(self.created, study=replace(self.created.study, name=event.name))
+        self.trials = {number: replace(trial, study=event.name) for number, trial in self.trials.items()}
 
     @_take.register
     def _(self, event: Opened) -> None:

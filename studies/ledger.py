@@ -21,7 +21,17 @@ from optuna.trial import TrialState
 from ndecore.errors import InputError
 from ndecore.metrics import EpochRecord
 from reports.deployments import cheapest_point, deployed_record
-from reports.records import Cause, Confirmation, Stop, StoppedBy, StudyRecord, SweptPoint, TrialRecord, TrialStatus
+from reports.records import (
+    Cause,
+    Confirmation,
+    Stop,
+    StoppedBy,
+    StopRule,
+    StudyRecord,
+    SweptPoint,
+    TrialRecord,
+    TrialStatus,
+)
 from reports.wording import printable
 from studies import events
 from studies.addresses import address_in, relative_to_root
@@ -32,11 +42,11 @@ from studies.events import Definition, Digest, Entry, Event, Placement, Tracking
 from studies.history import Saved
 from studies.locks import is_locked
 from studies.proposals import JOURNAL, agreeing_proposals, drop_proposals, open_proposals
-from studies.reading import SPEC, read_history
+from studies.reading import SPEC, catch_up, read_history
 from studies.replay import dimension_values, enqueue_reruns, tell
 from studies.secret import without_password
 from studies.spec import StudySpec, load_spec
-from studies.trial_files import WEIGHTS, attempt_folder, check_whole, settle, settle_all, trial_folder
+from studies.trial_files import ERROR, WEIGHTS, attempt_folder, check_whole, settle, settle_all, trial_folder
 
 _EVENTS = "events.jsonl"
 
@@ -160,11 +170,36 @@ class Ledger:
         return not history.running | history.waiting and (len(history.trials) >= self.n_trials or bool(history.stopped))
 
     @property
+    def is_running(self) -> bool:
+        """Whether a process is writing it."""
+        return is_locked(self.folder / _EVENTS)
+
+    @property
     def state(self) -> str:
         """What the study is doing, in a word."""
-        if is_locked(self.folder / _EVENTS):
+        if self.is_running:
             return "running"
         return "stopped" if self.history.stopped else "finished" if self.is_finished else "interrupted"
+
+    @property
+    def failure(self) -> str:
+        """Why the last session failed, by a mistake or because MLflow lacks a part, and the remedy; empty if not.
+
+        A session that died, or that a full disk ended, has left an interrupted study.
+        """
+        stop = self.history.stopped
+        if stop and stop.rule is StopRule.SAME_ERROR:
+            trace = self.trial_folder(self.history.ended[-1]) / ERROR
+            where = f"traceback: {trace}; " if trace.exists() else ""
+            remedy = f"{where}after a fix: `nde-study resume {self.name} --retry-failed`"
+            return f"study {self.name!r} stopped: {stop}; {remedy}"
+        if self.is_finished and isinstance(self.history.last, events.Closed):
+            return f"study {self.name!r}: MLflow lacks some of this; `nde-study sync {self.name}` sends it"
+        return ""
+
+    def catch_up(self) -> bool:
+        """Take in what another process has written since; return whether that was anything."""
+        return catch_up(self.history, self._log)
 
     def record(self) -> StudyRecord:
         """The study as reports see it, now."""

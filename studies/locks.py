@@ -5,6 +5,7 @@ The log of the study is what is locked. A file beside it, which anybody may dele
 
 import fcntl
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from ndecore.errors import NDEError
 HOLDER = "lock"  # beside the log
 _PATIENCE_S = 0.2  # a look at whether a study is running takes the lock for an instant
 _PAUSE_S = 0.02
+_HOLDER = re.compile(r"process (\d+) on (\S+)")
 
 
 class StudyBusy(NDEError):
@@ -69,6 +71,44 @@ def is_locked(log: Path) -> bool:
     finally:
         os.close(file)
     return False
+
+
+def holder_of(log: Path, study: str) -> int:
+    """The process of this machine that holds a log, as the system itself says.
+
+    Raises:
+        NDEError: it runs elsewhere, or nobody can tell which it is.
+    """
+    told = _told(log.with_name(HOLDER))
+    found = _HOLDER.fullmatch(told)
+    if found and found[2] != os.uname().nodename:
+        raise NDEError(f"study {study!r} is being run by {told}, this is {os.uname().nodename}; stop it there")
+    if not found or not _holds(int(found[1]), log):
+        file = log.with_name(HOLDER)
+        raise NDEError(f"study {study!r} is being run, and not by {told}, which {file} names; see `lsof {log}`")
+    return int(found[1])
+
+
+def _holds(pid: int, log: Path) -> bool:
+    """Whether a process has locked a log: that of this number may be another one by now."""
+    for entry in Path(f"/proc/{pid}/fd").glob("*"):
+        try:
+            is_log = os.path.samestat(entry.stat(), log.stat())
+            locks = Path(f"/proc/{pid}/fdinfo/{entry.name}").read_text(encoding="utf-8")
+        except OSError:
+            continue  # closed meanwhile, or another user's
+        if is_log and re.search(rf"FLOCK +ADVISORY +WRITE +{pid} ", locks):
+            return True
+    return False
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process is gone; one that nobody has waited for is."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return state in "ZX"
 
 
 @contextmanager

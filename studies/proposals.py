@@ -41,8 +41,7 @@ def open_proposals(folder: Path, spec: StudySpec, storage: str | None, study_id:
     Raises:
         StorageError: the database cannot be used.
     """
-    for name in _LOGGERS:
-        logging.getLogger(name).setLevel(logging.WARNING)  # they tell that the study was opened
+    _quieten()
     with answering(storage), _opened(folder, storage) as opened:
         yield optuna.create_study(
             storage=opened,
@@ -98,6 +97,11 @@ def drop_proposals(spec: StudySpec, study_id: str, storage: str) -> None:
         optuna.delete_study(study_name=_study_name(spec, study_id), storage=opened)
 
 
+def _quieten() -> None:
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)  # they tell that a study was made, opened, deleted
+
+
 @contextmanager
 def answering(storage: str | None) -> Iterator[None]:
     """Turn what a database says into one line, without its password."""
@@ -108,6 +112,33 @@ def answering(storage: str | None) -> Iterator[None]:
         said = next((line for line in str(getattr(cause, "orig", cause)).splitlines() if line.strip()), "nothing")
         remedy = "start it, or check the URL, its password and `pip install 'nde-study[postgres]'`"
         raise StorageError(f"storage {redacted(storage or '')} cannot be used: {redacted(said)}; {remedy}") from None
+
+
+def rename_proposals(folder: Path, before: StudySpec, after: StudySpec, study_id: str) -> None:
+    """Give the Optuna study of a spec the name that it has by another one; nothing where it has that name.
+
+    A journal that is damaged stays as it is: what Optuna has is made from the log when the study goes on.
+
+    Raises:
+        StorageError: the database cannot be used.
+    """
+    storage = before.storage
+    old, new = (_study_name(spec, study_id) if storage else spec.name for spec in (before, after))
+    if old == new:
+        return
+    _quieten()
+    (folder / f"{JOURNAL}.lock").unlink(missing_ok=True)  # Optuna would wait 30 s for a killed writer's
+    try:
+        with answering(storage), _opened(folder, storage) as opened:
+            names = optuna.get_all_study_names(opened)
+            if old in names:
+                if new in names:  # the half that a killed process has left
+                    optuna.delete_study(study_name=new, storage=opened)
+                optuna.copy_study(from_study_name=old, from_storage=opened, to_storage=opened, to_study_name=new)
+                optuna.delete_study(study_name=old, storage=opened)
+    except _DAMAGED:
+        if storage is not None:
+            raise
 
 
 def _study_name(spec: StudySpec, study_id: str) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from reports.codec import Unreadable
-from studies.event_log import EventLog, LedgerDamaged, Line
+from studies.event_log import NOTHING, EventLog, LedgerDamaged, Line, Read
 from studies.events import Entry, read_entry
 from studies.history import History
 from studies.upgrade import definition_of_format_1, from_format_1
@@ -18,14 +18,25 @@ def read_history(log: EventLog) -> History:
         LedgerDamaged: a line is not as it was written, or cannot follow those before it.
     """
     history = History()
-    for line in log.read():
+    _take_in(history, log, NOTHING)
+    if not hasattr(history, "created"):
+        raise LedgerDamaged(log.path, 1, "the event that created the study is missing")
+    return history
+
+
+def catch_up(history: History, log: EventLog) -> bool:
+    """Take in what was written since the log was read; return whether that was anything. Raises as `read_history`."""
+    before = log.have_read
+    _take_in(history, log, before)
+    return log.have_read != before
+
+
+def _take_in(history: History, log: EventLog, after: Read) -> None:
+    for line in log.read(after):
         try:
             history.apply(read_line(line, log.path))
         except Unreadable as error:
             raise LedgerDamaged(log.path, line.place, str(error)) from None
-    if not hasattr(history, "created"):
-        raise LedgerDamaged(log.path, 1, "the event that created the study is missing")
-    return history
 
 
 def read_line(line: Line, path: Path) -> Entry:

@@ -6,7 +6,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +17,7 @@ from ndecore.errors import InputError, NDEError
 from reports.records import StopRule, StudyRecord
 from reports.report import study_report
 from studies.addresses import SQLITE
+from studies.asked import NO_MORE, More, Where
 from studies.build import build
 from studies.cluster import check_storage, started_ray
 from studies.code_files import changed, originals_of
@@ -38,36 +38,13 @@ from studies.store import set_aside
 from studies.sweeping import deployments
 from studies.tracking import Tracker
 from studies.trainable import TrialTrainable
-from studies.trial_files import ERROR
 
 _VERSIONED = ("torch", "ray", "optuna", "mlflow", "numpy", "nde-study")
 
 OnChange = Callable[[StudyRecord], None]
 
 
-@dataclass(frozen=True)
-class Where:
-    """Where a study runs and is kept; none of it changes its results."""
-
-    root: Path  # the folder of all studies
-    tracking_uri: str  # of the MLflow store or server
-    address: str | None = None  # of a Ray cluster to join; this machine if None
-    workers: int | None = None  # trials at once, instead of the spec's
-    storage: str | None = None  # the URL of the study's database with the password that the ledger does not keep
-
-
-@dataclass(frozen=True)
-class More:
-    """What is asked of a study beyond its spec."""
-
-    trials: int = 0
-    rerun: int | None = None  # the number of a trial to run again
-    changes: Mapping[str, Any] = field(default_factory=dict)  # with these values
-    retries: bool = False  # whether trials that failed are run again, with the user's files as they are now
-    reopening: tuple[int, ...] | None = ()  # trials that a rule stopped, to be trained to their end; None: all
-
-
-def run_study(spec: StudySpec, where: Where, on_change: OnChange, more: More = More()) -> StudyRecord:
+def run_study(spec: StudySpec, where: Where, on_change: OnChange, more: More = NO_MORE) -> StudyRecord:
     """Run a study, or what is left of it.
 
     Finished trials stay as they are, unfinished ones go on from their last checkpoint. Ctrl-C ends the study cleanly;
@@ -94,7 +71,7 @@ def run_study(spec: StudySpec, where: Where, on_change: OnChange, more: More = M
     root = where.root.resolve()
     if (root / spec.name).exists():
         return _run_again(spec, root, where, on_change, more)
-    if more != More():
+    if more != NO_MORE:
         raise InputError(f"--trials: got +{more.trials}, and no study {spec.name!r} under {root} to add them to")
     with ExitStack() as stack:
         if where.address:  # before anything is created
@@ -112,7 +89,7 @@ def _run_again(spec: StudySpec, root: Path, where: Where, on_change: OnChange, m
     return _resumed(ledger, where, on_change, more, check_same_spec(spec, ledger))
 
 
-def resume_study(name: str, where: Where, on_change: OnChange, more: More = More()) -> StudyRecord:
+def resume_study(name: str, where: Where, on_change: OnChange, more: More = NO_MORE) -> StudyRecord:
     """Go on with the study of this name as its ledger has it; as `run_study` in all else."""
     ledger = Ledger(where.root.resolve() / name, where.storage)
     if more.retries:
@@ -161,7 +138,7 @@ def _resumed(
     if more.rerun is not None:
         _check_rerun(ledger, more)
     reopening = _reopening(ledger, more)
-    if ledger.is_tracked and ledger.is_finished and more == More() and not recoded:
+    if ledger.is_tracked and ledger.is_finished and more == NO_MORE and not recoded:
         return ledger.record()
     with ledger.writing(reopening):
         if recoded:
@@ -247,10 +224,7 @@ def _run(ledger: Ledger, where: Where, on_change: OnChange, is_started: bool = F
             _leave(ledger, tracker, ending)
     study = ledger.record()
     if study.stopped and study.stopped.rule is StopRule.SAME_ERROR:
-        trace = ledger.trial_folder(ledger.history.ended[-1]) / ERROR
-        traced = f"traceback: {trace}; " if trace.exists() else ""
-        remedy = f"{traced}after a fix: `nde-study resume {study.name} --retry-failed`"
-        raise NDEError(f"study {study.name!r} stopped: {study.stopped}; {remedy}")
+        raise NDEError(ledger.failure)
     if ending.error:
         raise NDEError(f"study {study.name!r}: {ending.error}")
     return study

@@ -1,13 +1,12 @@
 """A task to start from, and a study that suits a task: texts of files."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from ndecore.metrics import COSTS
 from ndecore.tasks import TASKS
 from ndecore.tasks.base import Task
+from studies.filling import filled
 
-_FOLDER = Path(__file__).with_name("templates")
 _DECADE = 10.0
 # Regularizer -> range of its weight, as in search_spaces/regularized_ode.yaml.
 _ORDINARY = {"error": "1, 1000", "predicted_steps": "0.003, 3", "local_error": "0.1, 10000"}
@@ -23,7 +22,7 @@ def task_file(path: Path) -> str:
         "STUDY": path.with_suffix(".yaml").name,
         "CLASS": "".join(part.capitalize() for part in path.stem.split("_")),
     }
-    return _filled("task.py.txt", words)
+    return filled("task.py.txt", words)
 
 
 def suggested_study(path: Path) -> str:
@@ -54,7 +53,7 @@ def suggested_study(path: Path) -> str:
         "RTOL": f"{_number(low)}, {_number(high)}",
         "RATES": f"{_number(defaults.learning_rate / _DECADE)}, {_number(3 * defaults.learning_rate)}",
     }
-    return _filled("study.yaml.txt", words)
+    return filled("study.yaml.txt", words)
 
 
 def _weight(regularizer: str, span: str) -> str:
@@ -63,10 +62,3 @@ def _weight(regularizer: str, span: str) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.3g}"
-
-
-def _filled(template: str, words: Mapping[str, str]) -> str:
-    text = (_FOLDER / template).read_text(encoding="utf-8")
-    for name, word in words.items():
-        text = text.replace(f"@{name}@", word)
-    return text

@@ -136,7 +136,9 @@ DYNAMIC_IMPORTS = {
     "studies.cli.bench",
     "studies.cli.completion",
     "studies.cli.export",
+    "studies.cli.mv",
     "studies.cli.options",
+    "studies.cli.run",
     "studies.cli.validate",
     "studies.trying",  # its parent process needs no torch
 }

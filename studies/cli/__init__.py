@@ -24,6 +24,10 @@ COMMANDS = {
     "keys": "list the keys of a config for a task",
     "run": "run a study, or what is left of it",
     "resume": "go on with a study, or add trials to it",
+    "attach": "follow a study that is running",
+    "stop": "end a study that is running, and keep what it has",
+    "slurm": "write a batch script that runs a study on Slurm's nodes",
+    "kubernetes": "write a manifest that runs a study with KubeRay",
     "simulate": "run a study on recorded curves, in simulated time",
     "sync": "bring MLflow up to date with a study",
     "ls": "list the studies that were run",
@@ -31,6 +35,7 @@ COMMANDS = {
     "confirm": "train the front again with new seeds",
     "sweep": "solve trained models at other tolerances",
     "repair": "tell what of a damaged study can be kept, and keep it",
+    "mv": "rename a study",
     "rm": "remove a study",
     "diff": "compare two studies, trials or configs",
     "report": "write a study's report: HTML, Markdown, CSV, LaTeX",
@@ -87,7 +92,7 @@ def _call(command: str, rest: list[str]) -> int:
     )
     module.configure(parser)
     try:
-        code: int = module.main(parser.parse_args(rest))
+        code: int = module.main(parser.parse_args(rest, argparse.Namespace(words=tuple(rest))))
         sys.stdout.flush()
     except InputError as error:
         return _complain(str(error))

@@ -1,4 +1,4 @@
-"""List the studies that were run, with what they are doing and how far they came."""
+"""List the studies that were run, with what they are doing, how far they came and what they take of the disk."""
 
 import argparse
 import json
@@ -8,12 +8,13 @@ from reports.pareto import front, study_hypervolume
 from reports.records import TrialStatus
 from studies.cli.options import add_root
 from studies.cli.terminal import table_of, terminal
+from studies.disk import bytes_text, study_bytes
 from studies.ledger import Ledger, study_names
 
 EXAMPLES = """  nde-study ls
   nde-study ls --json"""
 
-_HEADS = ("study", "task", "status", "complete", "other", "front", "hypervolume")
+_HEADS = ("study", "task", "status", "complete", "other", "front", "hypervolume", "disk")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +49,7 @@ def _print(rows: list[dict[str, str | int | float]], args: argparse.Namespace) -
         shown = row | {
             "complete": f"{row['complete']} of {row['asked for']}",
             "hypervolume": f"{row['hypervolume']:.3f}",
+            "disk": bytes_text(float(row["bytes"])),
         }
         table.add_row(*(str(shown[head]) for head in _HEADS))
     terminal().print(table)
@@ -65,4 +67,5 @@ def _row(ledger: Ledger) -> dict[str, str | int | float]:
         "asked for": study.n_trials,
         "front": len(front(study)),
         "hypervolume": study_hypervolume(study),
+        "bytes": study_bytes(ledger.folder),
     }

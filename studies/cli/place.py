@@ -4,11 +4,13 @@ import argparse
 import os
 from typing import NamedTuple
 
-from studies.arguments import whole_number
+from studies.addresses import default_uri
+from studies.arguments import matching, whole_number
+from studies.asked import Where
 from studies.cli.options import add_root, add_tracking_uri
-from studies.experiment import default_uri
-from studies.run import Where
+from studies.spec import NAME_PATTERN, StudySpec
 
+study_name = matching(NAME_PATTERN, str(StudySpec.model_fields["name"].description))  # an argparse type
 _STORAGE_VARIABLE = "NDE_STUDY_STORAGE"
 
 

@@ -4,13 +4,15 @@ import argparse
 
 from ndecore.errors import InputError
 from studies.arguments import whole_number
+from studies.asked import More
+from studies.cli.detached import add_detach, detach, is_to_detach
 from studies.cli.place import add_place, added_trials, place_of
 from studies.cli.run import watched
 from studies.cli.tried import add_debug, try_originals
-from studies.run import More, resume_study
 
 EXAMPLES = """  nde-study resume quickstart
   nde-study resume quickstart --trials +50
+  nde-study resume quickstart --detach                    in a process of its own; see `attach` and `stop`
   nde-study resume quickstart --rerun 7 --epochs 200      trial 7 again, longer, as a new trial
   nde-study resume quickstart --take-up all               train what a rule stopped to its end
   nde-study resume my_study --retry-failed                after a fix in my_task.py"""
@@ -35,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="train these trials, which a rule stopped early, to their end: numbers such as 3,7, or all",
     )
     add_debug(parser)
+    add_detach(parser)
     add_place(parser)
 
 
@@ -58,8 +61,11 @@ def main(args: argparse.Namespace) -> int:
         raise InputError("--retry-failed: got --trials or --rerun too, allowed: one at a time")
     if args.take_up != () and (args.trials or args.rerun is not None or args.retry_failed):
         raise InputError("--take-up: got --trials, --rerun or --retry-failed too, allowed: one at a time")
+    if is_to_detach(args):
+        return detach("resume", args)
     if args.retry_failed:
         try_originals(args.study, args.root, args.debug)
     changes = {"epochs": args.epochs} if args.epochs else {}
     more = More(args.trials, args.rerun, changes, args.retry_failed, args.take_up)
-    return watched(args.root, lambda progress: resume_study(args.study, place_of(args, None), progress, more))
+    where = place_of(args, None)
+    return watched(args, lambda driver, on_change: driver.resume_study(args.study, where, on_change, more))

@@ -9,6 +9,7 @@ from ndecore.errors import InputError
 from search_spaces.document import parse_document
 from studies.ledger import Ledger, Origin
 from studies.proposals import StorageError
+from studies.renaming import rename_study
 from studies.search import propose
 from studies.spec import read_spec
 
@@ -34,6 +35,18 @@ def test_a_study_in_a_database_proposes_what_one_in_files_does_and_goes_on(datab
     halves += search(again, 9)
     assert halves == whole
     assert not (again.folder / "proposals.log").exists()
+
+
+def test_a_study_in_a_database_that_is_renamed_goes_on_as_if_it_had_not_been(database, tmp_path, monkeypatch):
+    whole = search(made_ledger(tmp_path / "files"), 16)
+    halves = search(database_ledger(tmp_path / "database", database), 11)
+    with pytest.raises(StorageError, match="check the URL, its password"):
+        rename_study("made", "better", tmp_path / "database")
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    renamed = rename_study("made", "better", tmp_path / "database")
+    halves += search(renamed, 5)
+    assert halves == whole
+    assert renamed.record().repairs == ()
 
 
 def test_two_studies_of_one_name_in_one_database_are_two(database, tmp_path):

@@ -19,7 +19,8 @@ from test_tracking import DONE
 
 from reports.report import study_report
 from reports.vocabulary import Tag
-from studies.experiment import Experiment, TrackingError, default_uri, experiment_of, open_experiment
+from studies.addresses import default_uri
+from studies.experiment import Experiment, TrackingError, experiment_of, open_experiment
 from studies.store import ensure_store, move_artifacts
 from studies.tracking import Tracker
 

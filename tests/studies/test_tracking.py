@@ -13,7 +13,8 @@ from reports.report import study_report
 from reports.shared_view import VIEW_TAG, view_tag
 from reports.vocabulary import Tag
 from studies import tracking
-from studies.experiment import TrackingError, default_uri, open_experiment
+from studies.addresses import default_uri
+from studies.experiment import TrackingError, open_experiment
 from studies.tracking import Tracker
 
 
