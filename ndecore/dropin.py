@@ -20,7 +20,7 @@ Signatures, defaults and shapes are those of torchdiffeq 0.2.5, results agree to
 | `step_t`, `jump_t`, `grid_constructor` with `event_fn` | refused |
 | second derivatives through times of events | refused |
 | `torch.func` (`grad`, `vmap`, `jvp`), forward mode | refused; `torch.autograd.functional` works |
-| complex states, `odeint_dense`, tolerances that need a gradient | refused or not there |
+| `odeint_dense`, tolerances that need a gradient | refused or not there |
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -231,7 +231,7 @@ class _Call:
     def _slope(self, t: float, y: StateTree) -> StateTree:
         like = tensors_of(y)[0]
         with torch.no_grad():
-            return self.func(torch.full((), t, dtype=like.dtype, device=like.device), y)
+            return self.func(torch.full((), t, dtype=like.dtype.to_real(), device=like.device), y)
 
 
 def _times(t: Tensor | Sequence[float]) -> Tensor:

@@ -83,8 +83,9 @@ def solve(  # noqa: PLR0913 - one keyword for each thing that one may want of a 
     Args:
         vector_field: f(t, y), t a 0-d tensor, returning what y is; or an `ODETerm` that goes on counting; or an
             `SDETerm`, for which see `solve_sde`.
-        y0: initial state: a tensor of any shape, float32 or float64; or tuples, lists and dicts of such tensors, all
-            of one dtype on one device. `solution.y1` and `solution.ys` are then built in the same way.
+        y0: initial state: a tensor of any shape, float32 or float64, or complex of these; or tuples, lists and dicts of
+            such tensors, all of one precision on one device. `solution.y1` and `solution.ys` are built in the same way.
+            Real and imaginary parts are elements of the state, each with its tolerance.
         t0: start, in units of time; a number or a 0-d tensor, as all times.
         t1: end; the last step ends exactly there.
         settings: method, controller, adjoint, tolerances; if None those of `ndecore.observe(settings=...)`, or else the
@@ -157,7 +158,7 @@ def _term_of(
         return term if wrap is as_it_is else term.mapped(wrap)
     if structure is not None:
         kind = type(vector_field).__name__
-        raise InputError(f"y0: got a structure with an {kind}, allowed: a tensor; or pass the function itself")
+        raise InputError(f"y0: got a structure with an {kind}, allowed: a real tensor; or pass the function itself")
     return vector_field if wrap is as_it_is else vector_field.mapped(wrap)
 
 

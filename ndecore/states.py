@@ -1,4 +1,4 @@
-"""States that are tuples, lists or dicts of tensors: one vector inside the solver, the caller's structure outside."""
+"""States that are tuples, lists or dicts of tensors, or complex: one real vector inside, the caller's form outside."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,35 +22,41 @@ class _Leaf(NamedTuple):
 
 @dataclass(frozen=True)
 class Structure:
-    """How a state is built, and the shapes of its tensors in order."""
+    """How a state is built, and the shapes of its tensors in order; of complex ones with a last axis of two parts."""
 
     example: StateTree
     shapes: tuple[tuple[int, ...], ...]
-    dtype: torch.dtype
+    are_complex: tuple[bool, ...]
+    dtype: torch.dtype  # of the vector, real
     device: torch.device
 
     def flatten(self, tree: StateTree, name: str = "state", dtype: torch.dtype | None = None) -> State:
         """The tensors one after the other: a vector [n]; raise `InputError` if `tree` is not built like the state.
 
-        `dtype` is that of the state unless given: a local penalty evaluates a field of float32 in float64.
+        `dtype` is that of the vector unless given: a local penalty evaluates a field of float32 in float64.
         """
-        leaves, wanted = list(_leaves(self.example, tree, name)), dtype or self.dtype
-        for (path, tensor), shape in zip(leaves, self.shapes, strict=True):
-            if (tuple(tensor.shape), tensor.dtype, tensor.device) != (shape, wanted, self.device):
+        leaves, real, parts = list(_leaves(self.example, tree, name)), dtype or self.dtype, []
+        for (path, tensor), shape, is_complex in zip(leaves, self.shapes, self.are_complex, strict=True):
+            wanted, own = (real.to_complex(), shape[:-1]) if is_complex else (real, shape)
+            if (tuple(tensor.shape), tensor.dtype, tensor.device) != (own, wanted, self.device):
                 raise InputError(
-                    f"{path}: got {tuple(tensor.shape)} of {tensor.dtype} on {tensor.device}, allowed: {shape} of "
+                    f"{path}: got {tuple(tensor.shape)} of {tensor.dtype} on {tensor.device}, allowed: {own} of "
                     f"{wanted} on {self.device}, as in the initial state"
                 )
-        return torch.cat([tensor.reshape(-1) for _, tensor in leaves])
+            parts.append((torch.stack([tensor.real, tensor.imag], -1) if is_complex else tensor).reshape(-1))
+        return torch.cat(parts)
 
     def unflatten(self, vector: Tensor) -> StateTree:
         """The state whose vector is the last axis of `vector` [..., n]; the axes before come first in each tensor."""
-        sizes = [prod(shape) for shape in self.shapes]
-        starts = accumulate(sizes, initial=0)
+        starts = accumulate(map(prod, self.shapes), initial=0)
         # One slice each: views that come of one `split` cannot be changed in place.
-        pieces = (vector[..., start : start + size] for start, size in zip(starts, sizes, strict=False))
+        pieces = (vector[..., start : start + prod(shape)] for start, shape in zip(starts, self.shapes, strict=False))
         shaped = (piece.reshape((*vector.shape[:-1], *shape)) for piece, shape in zip(pieces, self.shapes, strict=True))
-        return _build(self.example, shaped)
+        made = (
+            torch.complex(*part.unbind(-1)) if is_complex else part
+            for part, is_complex in zip(shaped, self.are_complex, strict=True)
+        )
+        return _build(self.example, made)
 
     def flat(self, vector_field: Callable[[Tensor, Any], Any]) -> VectorField:
         """The same vector field on vectors."""
@@ -59,19 +65,24 @@ class Structure:
 
 
 def structure_of(tree: StateTree) -> Structure | None:
-    """How `tree` is built, or None if it is a tensor by itself.
+    """How `tree` is built, or None if it is a real tensor by itself.
 
     Raises:
-        InputError: it holds anything but tensors, none at all, or tensors of different dtypes or devices.
+        InputError: it holds anything but tensors, none at all, or tensors of different precision or devices.
     """
-    if isinstance(tree, Tensor):
+    if isinstance(tree, Tensor) and not tree.is_complex():
         return None
     leaves = list(_leaves(tree, tree, "y0"))
     if not leaves:
         raise InputError(f"y0: got {tree!r}, allowed: a tensor, or tuples, lists and dicts with at least one")
     first = leaves[0].tensor
     example = _build(tree, (leaf.tensor.detach() for leaf in leaves))  # the caller may change its own lists and dicts
-    structure = Structure(example, tuple(tuple(leaf.tensor.shape) for leaf in leaves), first.dtype, first.device)
+    are_complex = tuple(leaf.tensor.is_complex() for leaf in leaves)
+    shapes = tuple(
+        (*leaf.tensor.shape, 2) if is_complex else tuple(leaf.tensor.shape)
+        for leaf, is_complex in zip(leaves, are_complex, strict=True)
+    )
+    structure = Structure(example, shapes, are_complex, first.dtype.to_real(), first.device)
     structure.flatten(tree, "y0")
     return structure
 

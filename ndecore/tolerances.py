@@ -45,8 +45,9 @@ def on_state(name: str, given: Tolerance, state: State, structure: Structure | N
         return given
     if structure is None:
         return _spread_over(name, torch.tensor(given) if isinstance(given, tuple) else given, state)
-    parts = _by_part(name, given, structure.example)
-    return torch.cat([part.reshape(-1) for part in parts]).to(state)
+    parts = zip(_by_part(name, given, structure.example), structure.shapes, structure.are_complex, strict=True)
+    spread = [part.real.unsqueeze(-1).expand(shape) if is_complex else part for part, shape, is_complex in parts]
+    return torch.cat([part.reshape(-1) for part in spread]).to(state)
 
 
 def check_tolerances(rtol: float | Tensor, atol: float | Tensor) -> None:

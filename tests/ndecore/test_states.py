@@ -8,11 +8,14 @@ from typing import Any, NamedTuple
 import hypothesis.strategies as st
 import pytest
 import torch
+import torchdiffeq
 from hypothesis import given
 from initial_value_problems import TinyField
 from torch import Tensor, nn
 
 from ndecore.adjoints import ADJOINTS
+from ndecore.controllers.constant import ConstantStep
+from ndecore.dropin import odeint
 from ndecore.errors import InputError, SolveFailed
 from ndecore.integrate import SolveSettings
 from ndecore.norms import Differences, Pair, StepSizes, error_ratio, rms_norm, step_sizes
@@ -413,7 +416,7 @@ def test_start_that_is_no_state_is_refused_by_its_place(y0: Any, message: str) -
 
 
 def test_term_with_a_structure_is_refused() -> None:
-    with pytest.raises(InputError, match="y0: got a structure with an ODETerm, allowed: a tensor"):
+    with pytest.raises(InputError, match="y0: got a structure with an ODETerm, allowed: a real tensor"):
         solve(ODETerm(pendulum), at_rest(), 0.0, 1.0)
 
 
@@ -518,3 +521,48 @@ def test_element_that_is_not_finite_shows_in_the_sizes(n: int, value: float) -> 
     assert not math.isfinite(sizes.scaled_error.item())
     assert not math.isfinite(sizes.error.item())
     assert math.isfinite(sizes.y1.item())
+
+
+@pytest.mark.parametrize("adjoint", ["tape", "checkpointed"])
+def test_complex_states_have_the_closed_form_and_its_gradient(adjoint: str) -> None:
+    rate = torch.tensor([-0.3 + 2.0j, 0.1 - 1.0j], dtype=torch.complex128, requires_grad=True)
+    y0 = torch.tensor([[1.0 + 0.5j, -0.2j]], dtype=torch.complex128, requires_grad=True)
+    found = solve(
+        lambda t, y: rate * y, y0, 0.0, 1.5, ts=[0.5], adjoint=ADJOINTS[adjoint](), parameters=[rate], rtol=1e-9
+    )
+    exact = y0 * torch.exp(rate * 1.5)
+    assert found.y1.dtype == torch.complex128
+    torch.testing.assert_close(found.y1, exact, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(found.ys[0], y0 * torch.exp(rate * 0.5), rtol=1e-5, atol=1e-5)
+    ours, theirs = (torch.autograd.grad((y.abs() ** 2 + y.real).sum(), [y0, rate]) for y in (found.y1, exact))
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_complex_states_pass_gradcheck_and_stand_beside_real_ones() -> None:
+    y0 = torch.tensor([0.4 + 0.1j], dtype=torch.complex128, requires_grad=True)
+    x0 = torch.tensor([0.3, -0.7, 0.2], dtype=torch.float64, requires_grad=True)
+
+    def end(x0: Tensor, y0: Tensor) -> tuple[Tensor, ...]:
+        def field(t: Tensor, state: Any) -> Any:
+            x, y = state
+            return torch.tanh(x) * y.abs(), 1j * y * x.sum() + t
+
+        return solve(field, (x0, y0), 0.0, 0.5, settings=SolveSettings(controller=ConstantStep(0.25))).y1
+
+    assert torch.autograd.gradcheck(end, (x0, y0))
+
+
+def test_complex_states_are_those_of_torchdiffeq_with_tolerances_by_element() -> None:
+    y0, t = torch.tensor([1.0 + 0.0j, 0.5 - 1.0j]), torch.tensor([1.0, 0.5, 0.0])
+
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        return 1j * torch.cos(t) * y + y.conj()
+
+    theirs = torchdiffeq.odeint(field, y0, t, rtol=1e-5, atol=1e-6)
+    for atol in (1e-6, torch.tensor([1e-6, 1e-7])):
+        torch.testing.assert_close(odeint(field, y0, t, rtol=1e-5, atol=atol), theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_a_field_that_drops_the_imaginary_part_is_told() -> None:
+    with pytest.raises(InputError, match=r"part: got \(2,\) of torch.float32 on cpu, allowed: \(2,\) of torch.complex"):
+        solve(lambda t, y: y.real, torch.ones(2) + 1j, 0.0, 1.0)
