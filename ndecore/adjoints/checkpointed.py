@@ -163,5 +163,5 @@ class _Solve(Function):
         products = Products(term.fresh(), ctx.saved_tensors[1:])
         with outside_autocast(ctx.run.problem.y0.device), buffers_kept(term.modules):
             (to_y0,), to_parameters = ctx.run.pull(products, y_bar, ys_bar, sizes_bar)
-        term.counts.n_replayed += products.term.n_evaluations
+        term.counts.n_replayed += products.term.n_evaluations + products.term.n_replayed
         return None, None, to_y0, *to_parameters

@@ -130,7 +130,9 @@ class LocalPenalty(Regularizer):
         solver = self._solver(settings.solver, is_stochastic)
         solver.check(term)
         u = u if self.full_derivative else u.detach()
-        with torch.set_grad_enabled((self.full_derivative or is_stochastic) and torch.is_grad_enabled()):
+        # An implicit step evaluates its start again, and asks this slope only whether it needs gradients.
+        follows_start = self.full_derivative or is_stochastic or solver.is_implicit
+        with torch.set_grad_enabled(follows_start and torch.is_grad_enabled()):
             k1 = solver.start(term, t, u)
         span = context.solution.t1 - t
         dt = initial_step(term, t, u, k1, span, solver.order, settings.rtol, settings.atol)

@@ -20,7 +20,7 @@ class LocalStiffness(LocalPenalty):
     `full_derivative`. An estimate whose denominator vanishes counts as 0, with gradient 0.
 
     Args:
-        scaled: divide by the solver's stability size; else 1/time.
+        scaled: divide by the solver's stability size, if stability limits its steps at all; else 1/time.
 
     Reference: P2 (Pal et al., Locally Regularized Neural Differential Equations, ICML 2023), discussion, and its code,
     `src/perform_step.jl`; Shampine (1977) for the estimate.
@@ -35,7 +35,7 @@ class LocalStiffness(LocalPenalty):
     def size(self, step: LocalStep) -> Scalar:
         """S of a step."""
         stiffness = step.sizes.stiffness(step.dt)
-        return stiffness / step.solver.stability_size if self.scaled else stiffness
+        return stiffness / step.solver.stiffness_unit if self.scaled else stiffness
 
     def rounded(self, rounding: Rounding) -> PerStep:
         """That of the stiffness."""

@@ -27,7 +27,7 @@ class GlobalStiffness(RecordedPenalty):
     Args:
         agg: "sum", "mean" (over n + 1 records) or "max" over the steps.
         weight_by_dt: multiply each step's estimate by |dt|.
-        scaled: divide by the solver's stability size (3.5068 for Tsit5).
+        scaled: divide by the solver's stability size (3.5068 for Tsit5), if stability limits its steps at all.
 
     Reference: P1 (Pal et al., Opening the Blackbox, ICML 2021), definition of R_S; Shampine (1977) for the estimate.
     """
@@ -44,7 +44,7 @@ class GlobalStiffness(RecordedPenalty):
         """R_S of a solve; see the class."""
         values = records.stiffness
         if self.scaled:
-            values = values / solver.stability_size
+            values = values / solver.stiffness_unit
         if self.weight_by_dt:
             values = values * records.dt.abs().to(values)
         if records.rounding is not None:

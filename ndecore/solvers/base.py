@@ -1,5 +1,6 @@
 """The contract of a step method: one step, without side effects, differentiable."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,11 @@ class Solver(ABC):
     evaluations_for_estimates: ClassVar[int] = 1  # of a step, those on which its estimates depend and y1 does not
     calculus: ClassVar[Calculus | None] = None  # of the stochastic equations that it solves; None: ordinary ones
     noise_types: ClassVar[Mapping[Noise, float]] = {}  # the noise that it takes, and its strong order there
+
+    @property
+    def stiffness_unit(self) -> float:
+        """What a penalty divides stiffness by: the stability size; 1 where stability does not limit the steps."""
+        return self.stability_size if math.isfinite(self.stability_size) else 1.0
 
     def check(self, term: Term) -> None:
         """Raise `InputError` with the reason if the method does not solve such an equation."""

@@ -29,6 +29,7 @@ from ndecore.solving import solve
 from studies.arguments import whole_number
 from studies.benchmarks import stochastic
 from studies.benchmarks.memory import Memory, measure_memory
+from studies.benchmarks.programs import program_ratios
 from studies.benchmarks.solvers_report import (
     ADJOINT_PEER,
     CAPTURED,
@@ -42,7 +43,7 @@ from studies.benchmarks.solvers_report import (
     draw,
     markdown,
 )
-from studies.benchmarks.timing import Times, race
+from studies.benchmarks.timing import Spread, Times, race
 from studies.benchmarks.work_precision import Point, controller_points, precision_points
 from studies.benchmarks.workloads import NAMES, Workload, workloads
 
@@ -78,7 +79,7 @@ def main(args: argparse.Namespace) -> int:
     console = Console()
     chosen = [each for each in workloads(args.device) if args.only in (None, each.name)]
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("racing", total=2 * len(chosen) + 2)
+        bar = progress.add_task("racing", total=2 * len(chosen) + 3)
         measured = []
         for workload in chosen:
             progress.update(bar, description=f"racing on {workload.name}")
@@ -92,20 +93,25 @@ def main(args: argparse.Namespace) -> int:
         progress.update(bar, description="controllers")
         controllers = controller_points([each.workload for each in measured])
         progress.advance(bar)
+        progress.update(bar, description="programs for torchdiffeq")
+        programs = program_ratios(args.rounds, args.device)
+        progress.advance(bar)
         progress.update(bar, description="memory")
         memory = measure_memory(args.device)
         progress.advance(bar)
-    text = markdown(measured, points, controllers, memory, args.rounds, args.device)
+    text = markdown(measured, points, controllers, programs, memory, args.rounds, args.device)
     console.print(text, markup=False, highlight=False, soft_wrap=True)
     (args.output / "solvers.md").write_text(text, encoding="utf-8")
-    data = _data(measured, points, controllers, memory)
+    data = _data(measured, points, controllers, programs, memory)
     (args.output / "solvers.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     draw(points, args.output / "solvers.png")
     console.print(f"written: {args.output}/solvers.md, .json, .png", soft_wrap=True)
     return 0
 
 
-def _data(measured: list[Measured], points: Any, controllers: Any, memory: list[Memory]) -> dict[str, Any]:
+def _data(
+    measured: list[Measured], points: Any, controllers: Any, programs: dict[str, Spread], memory: list[Memory]
+) -> dict[str, Any]:
     return {
         "workloads": {
             each.workload.name: {
@@ -118,6 +124,7 @@ def _data(measured: list[Measured], points: Any, controllers: Any, memory: list[
         },
         "work_precision": {name: [asdict(point) for point in own] for name, own in points.items()},
         "controllers": [asdict(each) for each in controllers],
+        "programs": {text: asdict(ratio) for text, ratio in programs.items()},
         "memory": [asdict(each) for each in memory],
     }
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from studies.benchmarks.machine import machine_lines
 from studies.benchmarks.memory import Memory
+from studies.benchmarks.timing import Spread
 from studies.benchmarks.work_precision import Control, Point, at_equal_error
 
 PEER, ADJOINT_PEER = "torchdiffeq dopri5", "torchdiffeq odeint_adjoint"
@@ -68,6 +69,7 @@ def markdown(  # noqa: PLR0917 - one for each part of the report
     measured: Sequence[Any],
     points: Mapping[str, Sequence[Point]],
     controllers: Sequence[Control],
+    programs: Mapping[str, Spread],
     memory: Sequence[Memory],
     rounds: int,
     device: str,
@@ -90,6 +92,12 @@ def markdown(  # noqa: PLR0917 - one for each part of the report
         *_bound_rows(measured),
         "",
         *(line for each in measured for line in _workload_lines(each)),
+        "## Programs for torchdiffeq, one import changed",
+        "",
+        "| program | time with ndecore / with torchdiffeq, dopri5 |",
+        "|---|---|",
+        *(f"| {text} | {ratio:.2f} |" for text, ratio in programs.items()),
+        "",
         "## Memory",
         "",
         "Peak above that of one evaluation with its gradient, W1, each in a process of its own; per step: the slope "

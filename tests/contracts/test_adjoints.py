@@ -206,7 +206,7 @@ def test_gradient_is_that_of_the_exact_solution_to_a_multiple_of_the_tolerance(
     assert off(found.gradients, precise(times=times).gradients) < ALLOWED * tolerance
 
 
-@pytest.mark.parametrize("method", ADAPTIVE)
+@pytest.mark.parametrize("method", [name for name in ADAPTIVE if not SOLVERS[name].is_implicit])
 def test_interpolating_follows_the_tolerance_with_every_adaptive_method(method: str) -> None:
     found = differentiate(settings("interpolating", 1e-4, solver=SOLVERS[method]()))
     assert off(found.gradients, precise().gradients) < ALLOWED * 1e-4
@@ -508,14 +508,17 @@ def test_checkpointed_evaluates_each_accepted_step_again_and_the_start(method: s
     controller = IController() if method in ADAPTIVE else ConstantStep(0.17)
     chosen = settings("checkpointed", 1e-3, solver=solver, controller=controller)
     solution = solve(term, y0, 0.0, 2.0, settings=chosen, ts=[0.3, 0.31]).check()
-    assert (solution.stats.n_evaluations, term.n_replayed) == (term.n_evaluations, 0)
+    # A step of an implicit method passes backwards through the field for each element of the state.
+    passes = y0.numel() * solver.is_implicit
+    replayed = passes * (solution.stats.n_accepted + solution.stats.n_rejected)
+    assert (solution.stats.n_evaluations, term.n_replayed) == (term.n_evaluations, replayed)
     starts = [t for t in solution.records.t.tolist() if t < 0.31]
     with_outputs = len({max(t for t in starts if t < at) for at in (0.3, 0.31)})
     of_end(solution).backward(retain_graph=True)
-    steps = solution.stats.n_accepted * solver.evaluations_per_step + 1
-    assert term.n_replayed == steps
+    steps = solution.stats.n_accepted * (solver.evaluations_per_step + passes) + (not solver.is_implicit)
+    assert term.n_replayed == replayed + steps
     of_outputs(solution).backward()
-    assert term.n_replayed == 2 * steps + with_outputs * solver.evaluations_per_output
+    assert term.n_replayed == replayed + 2 * steps + with_outputs * solver.evaluations_per_output
     assert term.n_evaluations == solution.stats.n_evaluations
 
 

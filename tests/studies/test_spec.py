@@ -242,14 +242,14 @@ MALFORMED = {
         3,
         "space",
         "solver rk4 where regularizer is error",
-        "solver: heun, bosh3, tsit5, dopri5, dop853 (one that estimates the error",
+        "solver: heun, bosh3, tsit5, dopri5, dop853, rodas5p (one that estimates the error",
     ),
     "penalty on a stiffness that the solver does not estimate": (
         HEAD + "space: {regularizer: stiffness, weight: 1, solver: {choice: [tsit5, bosh3]}}",
         3,
         "space",
         "solver bosh3 where regularizer is stiffness",
-        "solver: rk4, heun, tsit5, dopri5, dop853 (one that estimates the stiffness",
+        "solver: rk4, heun, tsit5, dopri5, dop853, rodas5p (one that estimates the stiffness",
     ),
     "adaptive steps without an error estimate": (
         HEAD + "space: {solver: {choice: [tsit5, midpoint]}, controller: pi}",
