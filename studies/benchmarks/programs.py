@@ -94,10 +94,8 @@ class _Flow(nn.Module):
         with torch.enable_grad():
             z = state[0] if state[0].requires_grad else state[0].detach().requires_grad_()
             slope = self.layers(z)
-            trace = sum(
-                torch.autograd.grad(slope[:, i].sum(), z, create_graph=True)[0][:, i] for i in range(z.shape[1])
-            )
-        return slope, -trace
+            rows = [torch.autograd.grad(slope[:, i].sum(), z, create_graph=True)[0][:, i] for i in range(z.shape[1])]
+        return slope, -torch.stack(rows).sum(0)
 
 
 def _density(library: ModuleType, flow: _Flow, points: Tensor) -> None:
