@@ -116,7 +116,7 @@ class TrialRecord:
     number: int
     config: Mapping[str, Any]
     status: TrialStatus
-    reason: str = ""  # one sentence where the status is not COMPLETE or RUNNING
+    reason: str = ""  # one sentence where the status is not COMPLETE; while RUNNING, where it has long been silent
     label: str = ""  # where the config was proposed first under a name: "vanilla", "er-code"
     epochs: tuple[EpochRecord, ...] = ()
     cause: Cause = Cause.NONE

@@ -35,10 +35,11 @@ class Interruption(tune.Stopper):
         ending: of the study.
         ends: whether the trial of a message ends with it. Tune asks its stopper of every result, the last of a trial
             included, before all else; its schedulers it does not ask of the last.
+        look: called between events.
     """
 
-    def __init__(self, ending: Ending, ends: Callable[[Message], bool]) -> None:
-        self._ending, self._ends = ending, ends
+    def __init__(self, ending: Ending, ends: Callable[[Message], bool], look: Callable[[], None]) -> None:
+        self._ending, self._ends, self._look = ending, ends, look
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether the trial ends with this result."""
@@ -48,6 +49,7 @@ class Interruption(tune.Stopper):
         """Tune calls this several times a second, between two events."""
         if self._ending.asked.is_set():
             raise Interrupted
+        self._look()
         return False
 
     def __getstate__(self) -> dict[str, Any]:

@@ -265,6 +265,10 @@ class Ledger:
         """Where the files of a trial are kept."""
         return trial_folder(self.folder, number)
 
+    def attempt_folder(self, number: int) -> Path:
+        """Where the last attempt at a trial writes."""
+        return attempt_folder(self.folder, number, self.history.attempts[number])
+
     @contextmanager
     def writing(self, reopening: Collection[int] = ()) -> Iterator["Ledger"]:
         """Take the lock, which the system releases if the process dies; only then may the methods below be called.

@@ -2,7 +2,9 @@
 
 import re
 import textwrap
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,11 @@ from studies.event_log import LedgerUnwritable
 from studies.ledger import Ledger
 from studies.messages import ORDER, Message, Order, Unwritable
 from studies.search import LedgerSearcher
+from studies.silence import Silence, silence
 from studies.tracking import Tracker
 from studies.trial_files import ERROR
 
+_LOOK_S = 1.0  # between two looks for silent trials
 _MAX_LOSSES = 3  # of the workers of one trial: then it is the trial that kills them
 # How Ray words it: the type of an error does not come with its text.
 _LOST = re.compile(r"^The (?:actor|worker|task's local raylet)\b.*(?:died unexpectedly|unavailable|raylet died)", re.M)
@@ -41,6 +45,8 @@ class Recorder(tune.Callback):
         self._ledger, self._tracker, self._searcher = ledger, tracker, searcher
         self._ending, self._on_change = ending, on_change
         self._books = Bookkeeper(ledger)
+        self._silent: dict[int, Silence] = {}  # running trials whose epoch takes long
+        self._looked_s = time.monotonic()
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing for Tune's snapshot to keep: a study is resumed from its ledger."""
@@ -61,6 +67,30 @@ class Recorder(tune.Callback):
             self._stop(message.news.reason)
         self._changed(message.number)
         return ends
+
+    def look(self) -> None:
+        """Show which trials have been silent for long, and where they are."""
+        now = time.monotonic()
+        if now - self._looked_s < _LOOK_S:
+            return
+        self._looked_s = now
+        found = {number: silence(self._ledger.attempt_folder(number)) for number in self._ledger.history.running}
+        told = {number: each for number, each in found.items() if each is not None}
+        if told != self._silent:
+            self._silent = told
+            self._on_change(self._record())
+
+    def _record(self) -> StudyRecord:
+        study = self._ledger.record()
+        if not self._silent:
+            return study
+        trials = (
+            replace(trial, reason=str(self._silent[trial.number]))
+            if trial.status is TrialStatus.RUNNING and trial.number in self._silent
+            else trial
+            for trial in study.trials
+        )
+        return replace(study, trials=tuple(trials))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The trial's process raised or was lost."""
@@ -97,7 +127,7 @@ class Recorder(tune.Callback):
 
     def _changed(self, number: int) -> None:
         self._tracker.update(self._ledger.trial(number))
-        self._on_change(self._ledger.record())
+        self._on_change(self._record())
 
 
 def _order(trial: Trial) -> Order:

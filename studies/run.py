@@ -290,7 +290,7 @@ def _execute(ledger: Ledger, where: Where, searcher: LedgerSearcher, recorder: R
                 storage_path=scratch,
                 verbose=0,
                 callbacks=[recorder],
-                stop=Interruption(ending, recorder.note),
+                stop=Interruption(ending, recorder.note, recorder.look),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()

@@ -23,6 +23,7 @@ from studies.deadline import TimedOut, deadline
 from studies.divergence import DIVERGING, divergence
 from studies.events import Placement
 from studies.messages import MESSAGE, ORDER, Diverged, EpochDone, Message, Order, Unwritable
+from studies.silence import PATIENCE_S, told_if_silent
 from studies.sweeping import deployments, swept_points
 from studies.trial_files import WEIGHTS, checkpoint_name, digest, write_whole
 
@@ -62,7 +63,8 @@ class TrialTrainable(tune.Trainable):
     def _epoch(self) -> EpochDone | Diverged | Unwritable:
         limit = self._order.timeout_s
         try:
-            with deadline(None if limit is None else limit - self._spent_s):
+            left = None if limit is None else limit - self._spent_s
+            with told_if_silent(self._order.folder, PATIENCE_S), deadline(left):
                 record = next(self._records or self._begin())
                 if record.epoch in self._order.gap_epochs:
                     record = replace(record, solver_gap=self._gap())

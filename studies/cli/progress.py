@@ -31,6 +31,7 @@ class StudyProgress:
         self._clock = clock
         self._began: tuple[float, float] | None = None  # when the first trial started: clock, and trials' worth of work
         self._reported: set[int] = set()
+        self._silent: set[int] = set()  # running trials that were told to be silent
         self._standing = self._gain = self._picture = ""
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}")
@@ -62,6 +63,7 @@ class StudyProgress:
             self._began = self._clock(), _work(study)
             self._reported |= {trial.number for trial in ended}
         elif not new and not self._live:
+            self._tell_silent(study)
             return
         if new or not self._standing:
             self._standing = _standing(study)  # sorts all trials: not at each epoch of a long study
@@ -74,6 +76,13 @@ class StudyProgress:
         else:
             for trial in new:
                 self._tell(f"[{len(ended)}/{study.n_trials}] {_ended(study, trial)} | {self._standing} | {left}")
+
+    def _tell_silent(self, study: StudyRecord) -> None:
+        """Each running trial that is silent, once."""
+        for trial in study.trials:
+            if trial.status is TrialStatus.RUNNING and trial.reason and trial.number not in self._silent:
+                self._silent.add(trial.number)
+                self._tell(f"{_name(trial)}: {trial.reason}")
 
     def _draw(self, live: Live, study: StudyRecord, n_ended: int, left: str) -> None:
         running = [trial for trial in study.trials if trial.status is TrialStatus.RUNNING]
@@ -136,9 +145,10 @@ def _ended(study: StudyRecord, trial: TrialRecord) -> str:
 
 
 def _running(trial: TrialRecord) -> str:
-    epochs = last_epoch(trial.config)
-    if not trial.epochs:
-        return f"  {_name(trial)}: epoch 0 of {epochs}"
-    last = trial.epochs[-1]
-    scores = ", ".join(f"{name} {value:.4g}" for name, value in last.scores.items())
-    return f"  {_name(trial)}: epoch {last.epoch} of {epochs}, {scores}, NFE {last.nfe:g}"
+    told = [f"  {_name(trial)}: epoch {trial.epochs[-1].epoch if trial.epochs else 0} of {last_epoch(trial.config)}"]
+    if trial.epochs:
+        last = trial.epochs[-1]
+        told += [*(f"{name} {value:.4g}" for name, value in last.scores.items()), f"NFE {last.nfe:g}"]
+    if trial.reason:
+        told.append(trial.reason)
+    return ", ".join(told)

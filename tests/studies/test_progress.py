@@ -9,6 +9,7 @@ from rich.console import Console
 from ndecore.metrics import METRICS, EpochRecord
 from reports.records import StudyRecord, TrialRecord, TrialStatus
 from studies.cli.progress import StudyProgress
+from studies.silence import Silence
 
 
 class Clock:
@@ -70,6 +71,18 @@ def test_in_a_file_each_ended_trial_is_one_line_with_the_best_so_far_and_the_tim
     assert second.startswith(
         "[2/4] trial 1: diverged: step underflow | front of 1, hypervolume x 1.00 of the baseline's, best"
     )
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_silent_trial_is_told_with_its_place_and_without_a_live_view_once(terminal):
+    out = console(width=120, force_terminal=terminal)
+    with StudyProgress(out, Clock()) as progress:
+        for seconds in (0, 61, 121):
+            reason = str(Silence(seconds, "my_task.py:41 (__getitem__)")) if seconds else ""
+            progress(study(trial(0, 3, reason=reason)))
+    text = said(out)
+    assert "no epoch for 121 s" in text if terminal else text.count("trial 0") == 1
+    assert "no epoch for 61 s, now in my_task.py:41 (__getitem__)" in text or terminal
 
 
 def test_time_left_counts_running_trials_by_their_epochs_and_earlier_sessions_not_at_all():
