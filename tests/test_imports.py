@@ -109,6 +109,7 @@ DOORS = {
     "sklearn.ensemble": {"reports.importance", "studies.simulation.worlds"},
     "torchdiffeq": {
         "ndecore.adjoints.torchdiffeq",
+        "studies.benchmarks.programs",
         "studies.benchmarks.solvers",
         "studies.benchmarks.work_precision",
         "studies.benchmarks.workloads",
