@@ -37,7 +37,7 @@ _OURS: dict[str, dict[str, Any]] = {
     _SOSRI2: {"regularizer": "none", **_BY_SOSRI2},
     "predicted steps 0.1": {"regularizer": "predicted_steps", "schedule": "constant", "weight": 0.1},
     "predicted steps 0.3": {"regularizer": "predicted_steps", "schedule": "constant", "weight": 0.3},
-    # Published for other tasks of P2 (SDE); at looser tolerances than P2's its 2.5 weighs next to nothing.
+    # The order that P2 published for its SDEs; with its 2.5 the models of digits_node become dearer to solve.
     "local-unbiased 1000": {"regularizer": "local_error", "schedule": "constant", "weight": 1000.0},
     **_FIXED,
 }
