@@ -42,6 +42,6 @@ def main(args: argparse.Namespace) -> int:
             found = anytime_front(study)
             gain = f"hypervolume x {found.hypervolume / found.of_whole:.2f}"
             told = f"Every epoch as a model of its own: {gain} (nde-study show {study.name} --anytime)."
-            console.print(told, highlight=False, soft_wrap=True)
+            console.print(told, highlight=False)
         console.print(front_plot(study, console.width), markup=False, end="")
     return 0

@@ -1,5 +1,6 @@
 """What a terminal shows: tables that fit, colours where they are wanted, differences, completion."""
 
+import io
 import json
 import re
 import subprocess
@@ -8,9 +9,12 @@ from dataclasses import replace
 import pytest
 import yaml
 from large_study import large_study
+from made_up_studies import realistic
+from rich.console import Console
 
 from studies.cli import main
 from studies.cli.front_plot import front_plot
+from studies.cli.front_table import print_study
 from studies.ledger import Ledger
 
 
@@ -25,6 +29,16 @@ def test_tables_fit_the_terminal_and_have_no_colours_in_a_file(command, width, a
     out = capsys.readouterr().out
     assert all(len(line) <= width for line in out.splitlines() if not line.startswith("trial 2 diverged"))
     assert "\x1b" not in out
+
+
+@pytest.mark.parametrize(("width", "is_shown"), [(80, False), (120, False), (160, True)])
+def test_the_front_has_the_other_searched_keys_where_there_is_room(width, is_shown):
+    out = Console(file=io.StringIO(), width=width)
+    print_study(realistic(), out)
+    rows = [line.split() for line in out.file.getvalue().splitlines()]
+    (head,) = (row for row in rows if row[:1] == ["trial"] and "penalty" in row)
+    assert ("lr" in head) is is_shown
+    assert any("0.00333" in row for row in rows) is is_shown
 
 
 @pytest.mark.cluster
