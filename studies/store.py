@@ -12,6 +12,7 @@ from studies.addresses import SQLITE
 from studies.locks import folder_locked
 
 _FAILURES = (MlflowException, OSError, sqlite3.Error)
+_SIDES = ("-wal", "-shm", "-journal")  # files that SQLite keeps beside its own, and would take for those of another
 
 
 class TrackingError(NDEError):
@@ -55,6 +56,9 @@ def set_aside(path: Path) -> Path | None:
         n += 1
     if not path.exists():
         return None
+    for side in _SIDES:
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + side).rename(kept.with_name(kept.name + side))
     path.rename(kept)
     return kept
 
@@ -83,7 +87,7 @@ def move_artifacts(uri: str, name: str, artifacts: str) -> None:
 def _problem(path: Path) -> str:
     """What is wrong with a store; empty where MLflow can open it."""
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as store:
+        with closing(_connected(path)) as store:
             tables = {name for (name,) in store.execute("select name from sqlite_master where type = 'table'")}
             if any(name.startswith("_alembic_tmp_") for name in tables) or not {"runs", "experiments"} <= tables:
                 return "is half-made"
@@ -96,20 +100,25 @@ def _problem(path: Path) -> str:
 def _may_have_runs(path: Path) -> bool:
     """Whether something could be lost with a store: it has runs, or nobody can tell."""
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as store:
+        with closing(_connected(path)) as store:
             tables = {name for (name,) in store.execute("select name from sqlite_master where type = 'table'")}
             return "runs" in tables and store.execute("select count(*) from runs").fetchone()[0] > 0
     except sqlite3.Error:
         return True
 
 
+def _connected(path: Path) -> sqlite3.Connection:
+    """To a file that is there. Not read-only: what a process has left that was killed is rolled back first."""
+    return sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)
+
+
 def _make(path: Path) -> None:
     partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)  # of a process that was killed: the folder is locked
+    for left in ("", *_SIDES):  # of a process that was killed: the folder is locked
+        partial.with_name(partial.name + left).unlink(missing_ok=True)
     _opened(partial)
-    for left in ("-wal", "-shm", "-journal"):
-        with suppress(FileNotFoundError):
-            partial.with_name(partial.name + left).unlink()
+    for left in _SIDES:
+        partial.with_name(partial.name + left).unlink(missing_ok=True)
     partial.rename(path)
 
 

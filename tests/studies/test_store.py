@@ -21,7 +21,7 @@ from reports.report import study_report
 from reports.vocabulary import Tag
 from studies.addresses import default_uri
 from studies.experiment import Experiment, TrackingError, experiment_of, open_experiment
-from studies.store import ensure_store, move_artifacts
+from studies.store import ensure_store, move_artifacts, set_aside
 from studies.tracking import Tracker
 
 MAKE = "import sys; from studies.store import ensure_store; ensure_store('sqlite:///' + sys.argv[1], 's')"
@@ -74,6 +74,36 @@ def test_a_damaged_store_is_named_in_one_line_with_what_to_do(tmp_path):
     with pytest.raises(TrackingError, match=r"mlflow.db is damaged: .*`nde-study sync s --rebuild`") as told:
         open_experiment(default_uri(tmp_path), tmp_path, "s")
     assert "\n" not in str(told.value)
+
+
+KILLED_WRITER = """
+import os, signal, sqlite3, sys
+store = sqlite3.connect(sys.argv[1])
+store.execute("pragma cache_size = 5")  # so that it writes into the file before it is done
+store.execute("begin")
+store.execute("create table half (x)")
+store.executemany("insert into half values (?)", [(b"x" * 4000,)] * 200)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_writer_left_is_rolled_back(root):
+    path, journal = root / "mlflow.db", root / "mlflow.db-journal"
+    before = path.read_bytes()
+    subprocess.run([sys.executable, "-c", KILLED_WRITER, str(path)], check=False)
+    assert journal.stat().st_size > 0
+    assert path.read_bytes() != before
+    ensure_store(f"sqlite:///{path}", "s")
+    with closing(sqlite3.connect(path)) as store:
+        assert not store.execute("select name from sqlite_master where name = 'half'").fetchall()
+    assert [each.name for each in root.iterdir()] == ["mlflow.db"]
+
+
+def test_a_store_is_set_aside_with_its_journal_which_would_spoil_the_next_one(root):
+    path = root / "mlflow.db"
+    subprocess.run([sys.executable, "-c", KILLED_WRITER, str(path)], check=False)
+    assert set_aside(path) == root / "mlflow.db.1"
+    assert {each.name for each in root.iterdir()} == {"mlflow.db.1", "mlflow.db.1-journal"}
 
 
 def test_several_at_once_in_a_fresh_root_make_one_store(tmp_path):
