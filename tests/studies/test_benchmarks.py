@@ -18,6 +18,7 @@ def test_every_benchmark_says_what_it_does(name: str) -> None:
     assert callable(module.main)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ndecore.errors.RoundingWarning")  # two epochs at 1e-6: hardly an error yet
 def test_presets_are_compared_with_vanilla_on_the_same_seeds_and_the_reports_written(tmp_path, monkeypatch) -> None:
     regularizers = import_module("studies.benchmarks.regularizers")

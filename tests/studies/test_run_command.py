@@ -116,6 +116,7 @@ def test_what_cannot_be_added_to_a_study_is_refused_in_one_line(options, said, a
     assert content(at_home.root) == before
 
 
+@pytest.mark.slow
 def test_a_finished_study_is_extended_and_a_trial_of_it_run_longer(untracked, tmp_path):
     """Other trials stay as they are; the new ones are in MLflow too."""
     before = Ledger(untracked).record()

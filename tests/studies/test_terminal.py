@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 import yaml
 from large_study import large_study
-from made_up_studies import realistic
 from rich.console import Console
+from test_progress import study, trial
 
+from reports.records import TrialStatus
 from studies.cli import main
 from studies.cli.front_plot import front_plot
 from studies.cli.front_table import print_study
@@ -31,13 +32,16 @@ def test_tables_fit_the_terminal_and_have_no_colours_in_a_file(command, width, a
     assert "\x1b" not in out
 
 
-@pytest.mark.parametrize(("width", "is_shown"), [(80, False), (120, False), (160, True)])
+@pytest.mark.parametrize(("width", "is_shown"), [(60, False), (120, True)])
 def test_the_front_has_the_other_searched_keys_where_there_is_room(width, is_shown):
     out = Console(file=io.StringIO(), width=width)
-    print_study(realistic(), out)
+    same = {"epochs": 10, "regularizer": "none", "solver": "tsit5", "rtol": 1e-3}
+    rates = {"learning_rate": 0.01, "momentum": 0.9}, {"learning_rate": 0.00333, "momentum": 0.5}
+    trials = [replace(trial(n, 10, TrialStatus.COMPLETE), config=same | own) for n, own in enumerate(rates)]
+    print_study(study(*trials), out)
     rows = [line.split() for line in out.file.getvalue().splitlines()]
     (head,) = (row for row in rows if row[:1] == ["trial"] and "penalty" in row)
-    assert ("lr" in head) is is_shown
+    assert ("learning_rate" in head) is is_shown
     assert any("0.00333" in row for row in rows) is is_shown
 
 
