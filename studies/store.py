@@ -12,7 +12,6 @@ from studies.addresses import SQLITE
 from studies.locks import folder_locked
 
 _FAILURES = (MlflowException, OSError, sqlite3.Error)
-_SIDES = ("-wal", "-shm", "-journal")  # files that SQLite keeps beside its own, and would take for those of another
 
 
 class TrackingError(NDEError):
@@ -56,10 +55,9 @@ def set_aside(path: Path) -> Path | None:
         n += 1
     if not path.exists():
         return None
-    for side in _SIDES:
+    for file, kept_file in zip(_files(path), _files(kept), strict=True):
         with suppress(FileNotFoundError):
-            path.with_name(path.name + side).rename(kept.with_name(kept.name + side))
-    path.rename(kept)
+            file.rename(kept_file)
     return kept
 
 
@@ -107,6 +105,11 @@ def _may_have_runs(path: Path) -> bool:
         return True
 
 
+def _files(path: Path) -> list[Path]:
+    """What SQLite keeps beside a file of its own, and would take for what belongs to another there; the file last."""
+    return [path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal", "")]
+
+
 def _connected(path: Path) -> sqlite3.Connection:
     """To a file that is there. Not read-only: what a process has left that was killed is rolled back first."""
     return sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)
@@ -114,11 +117,12 @@ def _connected(path: Path) -> sqlite3.Connection:
 
 def _make(path: Path) -> None:
     partial = path.with_name(f".{path.name}.partial")
-    for left in ("", *_SIDES):  # of a process that was killed: the folder is locked
-        partial.with_name(partial.name + left).unlink(missing_ok=True)
+    files = _files(partial)
+    for left in files:  # of a process that was killed: the folder is locked
+        left.unlink(missing_ok=True)
     _opened(partial)
-    for left in _SIDES:
-        partial.with_name(partial.name + left).unlink(missing_ok=True)
+    for side in files[:-1]:
+        side.unlink(missing_ok=True)
     partial.rename(path)
 
 
