@@ -34,6 +34,11 @@ def difference_text(metric: Metric, difference: float) -> str:
     return f"{100.0 * difference:+.2f} points" if metric.is_share else f"{difference:+.3g}"
 
 
+def setting_text(setting: object) -> str:
+    """The value of a config's key in a few characters."""
+    return f"{setting:.4g}" if isinstance(setting, float) else str(setting)
+
+
 def gap_text(solver_gap: float | None) -> str:
     """A solver gap, dimensionless; two digits say whether to trust an output."""
     return "not measured" if solver_gap is None else f"{solver_gap:.2g}"

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from ndecore.metrics import Metric
 from reports.records import StudyRecord, TrialRecord
 from reports.tables import searched_keys
-from reports.wording import gap_text, title_with_unit, value_text
+from reports.wording import gap_text, setting_text, title_with_unit, value_text
 
 Figure: TypeAlias = go.Figure  # for rooms that hand figures on and draw none
 
@@ -60,11 +60,6 @@ def name_of(trial: TrialRecord) -> str:
 
 def _hover(trial: TrialRecord, objectives: tuple[Metric, ...], keys: tuple[str, ...]) -> str:
     values = [f"{title_with_unit(m)}: {value_text(m, value(trial, m))}" for m in objectives]
-    config = [f"{key}: {short(trial.config[key])}" for key in keys if key in trial.config]
+    config = [f"{key}: {setting_text(trial.config[key])}" for key in keys if key in trial.config]
     body = "<br>".join(map(escape, [*values, f"solver gap: {gap_text(trial.epochs[-1].solver_gap)}"]))
     return f"<b>{escape(name_of(trial))}</b><br>{body}<br>" + "".join(f"<br>{escape(line)}" for line in config)
-
-
-def short(setting: object) -> str:
-    """The value of a config's key in a few characters."""
-    return f"{setting:.4g}" if isinstance(setting, float) else str(setting)

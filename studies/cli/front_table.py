@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -11,7 +11,7 @@ from reports.choice import RATIOS, Rule, comparison_sentence, front_members
 from reports.confirmed import front_sentence, published_study
 from reports.records import StudyRecord, TrialStatus
 from reports.tables import FrontRow, compared_rows, distinct_keys, front_rows, weight_text
-from reports.wording import printable, value_text
+from reports.wording import printable, setting_text, value_text
 from studies.cli.terminal import table_of
 
 _SHORT = {"nfe": "NFE", "train_s": "train s", "predict_s": "predict s", "train_work": "work"}
@@ -76,25 +76,31 @@ def _recommended(study: StudyRecord) -> list[str]:
 
 def _fitting(study: StudyRecord, rows: tuple[FrontRow, ...], console: Console) -> Table:
     """The table with the ratios if the terminal is wide, and with as many other searched keys as fit it then."""
-    others = [key for key in distinct_keys(study) if key.rpartition(".")[2] not in _TOLD] if rows else []
+    others = [key for key in distinct_keys(study) if key.rpartition(".")[2] not in _TOLD]
+    compared, on_front = compared_rows(study), {row.trial for row in rows}
     unbounded = console.options.update(max_width=sys.maxsize)
     for n in range(len(others), 0, -1):
-        table = _table(study, rows, True, others[:n])
+        table = _table(study, compared, on_front, True, others[:n])
         if console.measure(table, options=unbounded).maximum <= console.width:
             return table
-    return _table(study, rows, console.width >= _WIDE)
+    return _table(study, compared, on_front, console.width >= _WIDE)
 
 
-def _table(study: StudyRecord, rows: tuple[FrontRow, ...], with_ratios: bool, others: Sequence[str] = ()) -> Table:
+def _table(
+    study: StudyRecord,
+    compared: Sequence[FrontRow],
+    on_front: Collection[int],
+    with_ratios: bool,
+    others: Sequence[str] = (),
+) -> Table:
     """The front below the baseline, which is pale and in parentheses where it is not on it."""
     configs = {trial.number: trial.config for trial in study.trials}
-    on_front = {row.trial for row in rows}
-    ratios = [metric for metric in RATIOS if with_ratios and metric.name in rows[0].ratios]
+    ratios = [metric for metric in RATIOS if with_ratios and metric.name in compared[0].ratios]
     heads = [_SHORT.get(m.name, m.name) for m in study.objectives]
     heads += [f"{_SHORT[m.name].removesuffix(' s')} ratio" for m in ratios]
     numbers = ("trial", *heads)
     table = table_of((*numbers, "penalty", "weight", "rtol", *others, ""), right=numbers)
-    for row in compared_rows(study):
+    for row in compared:
         cells = [str(row.trial), *(value_text(m, row.values[m.name]) for m in study.objectives)]
         cells += [f"{row.ratios[m.name]:.2f}" for m in ratios]
         is_off = row.trial not in on_front
@@ -102,10 +108,6 @@ def _table(study: StudyRecord, rows: tuple[FrontRow, ...], with_ratios: bool, ot
         mark = " ".join(["◆ knee"] * row.is_knee + [label] * bool(label))
         rtol = "" if row.rtol is None else f"{row.rtol:.1e}"
         style = "bold green" if row.is_knee else "dim" if is_off else ""
-        searched = [_config_text(configs[row.trial].get(key, "")) for key in others]
+        searched = [setting_text(configs[row.trial].get(key, "")) for key in others]
         table.add_row(*cells, row.regularizer, weight_text(row), rtol, *searched, mark, style=style)
     return table
-
-
-def _config_text(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
