@@ -23,7 +23,7 @@ from studies.silence import Silence, silence
 from studies.tracking import Tracker
 from studies.trial_files import ERROR
 
-_LOOK_S = 1.0  # between two looks for silent trials
+_LOOK_S = 5.0  # between two looks for silent trials: a file of each running one, which may lie on a network
 _MAX_LOSSES = 3  # of the workers of one trial: then it is the trial that kills them
 # How Ray words it: the type of an error does not come with its text.
 _LOST = re.compile(r"^The (?:actor|worker|task's local raylet)\b.*(?:died unexpectedly|unavailable|raylet died)", re.M)
