@@ -6,7 +6,6 @@ import secrets
 import shutil
 import socket
 import tempfile
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 
 import ray
 from ray._private import ray_constants
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import ndecore
 import reports
@@ -28,7 +26,6 @@ from studies.watchdog import watched
 
 _OBJECT_STORE_BYTES = 80 * 1024 * 1024  # trials exchange a few numbers; Ray's smallest store is enough
 _CONNECT_S = 10.0
-_PATIENCE_S = 120.0  # for a node to answer
 _FOLDER = "nde-ray-"  # and the process
 _MAX_BASE = 24  # characters of the path of the folder for temporary files
 _SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "NDE_STUDY_STORAGE")  # which no worker needs
@@ -143,38 +140,3 @@ def _check_room(spec: StudySpec) -> None:
         most = ", ".join(f"{name.lower()} {max(n.get(name, 0.0) for n in nodes):g}" for name in needs)
         got = ", ".join(f"{name.lower()} {amount:g}" for name, amount in needs.items())
         raise InputError(f"resources: got {got}, allowed: at most what a node has, {most}")
-
-
-def check_storage(root: Path) -> None:
-    """Every node must read what the driver writes under `root`, and the driver what they write.
-
-    Raises:
-        InputError: a node does not; found before the first trial, which would fail there.
-    """
-    root.mkdir(parents=True, exist_ok=True)
-    probe = root / f".probe-{uuid.uuid4().hex}"
-    probe.mkdir()
-    try:
-        (probe / "driver").touch()
-        nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0.0) >= 1.0]
-        strategies = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
-        answers = [_sees.options(scheduling_strategy=s).remote(str(probe), s.node_id) for s in strategies]
-        for node, answer in zip(nodes, answers, strict=True):
-            if not (ray.get(answer, timeout=_PATIENCE_S) and (probe / node["NodeID"]).exists()):
-                name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']}, {node['NodeID'][:8]})"
-                raise InputError(
-                    f"--root: got {root}, which node {name} does not see; name a folder that all nodes share"
-                )
-    finally:
-        for left in probe.iterdir():
-            left.unlink()
-        probe.rmdir()
-
-
-@ray.remote(num_cpus=1, max_retries=0)
-def _sees(probe: str, node: str) -> bool:
-    """Whether the driver's file is there; leaves one of this node's beside it."""
-    if not (Path(probe) / "driver").exists():
-        return False
-    (Path(probe) / node).touch()
-    return True

@@ -1,6 +1,6 @@
 """The files of the user's that a study runs: it keeps copies below its folder, names these, and runs these alone.
 
-A study with its copies can be moved, read by a cluster that shares its root, and exported with what its models need.
+A study with its copies can be moved, run on a cluster, and exported with what its models need.
 """
 
 from collections.abc import Iterator, Mapping

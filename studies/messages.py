@@ -8,6 +8,7 @@ from typing import Any
 from ndecore.metrics import EpochRecord
 from reports.records import Cause, SweptPoint
 from studies.events import Digest, Placement
+from studies.trial_files import DIRECT, WorkerFiles
 
 ORDER, MESSAGE = "order", "message"  # the keys under which Tune's mappings hold them
 
@@ -19,7 +20,9 @@ class Order:
     number: int
     task: str
     config: Mapping[str, Any]  # flat and complete
+    study: Path  # its folder, from where the files are looked for that `task` and `config` name
     folder: Path  # of this attempt: all files go there
+    files: WorkerFiles = DIRECT  # how they are reached
     checkpoint: Path | None = None  # to go on from
     checkpoint_every: int = 1  # epochs
     timeout_s: float | None = None  # of the whole trial

@@ -16,17 +16,17 @@ from studies.spec import StudySpec
 
 _LONGEST = 47  # characters of a RayJob's name
 _HEAD_CPUS = 2  # for the driver and MLflow; no trial runs there
-_VOLUME = "shared"
+_VOLUME = "studies"
 _RETRIES = 2  # each with a new cluster; the study goes on
 
 
 @dataclass(frozen=True)
 class Pods:
-    """What every pod has."""
+    """What the pods have."""
 
     image: str
-    memory: str  # a quantity such as 8Gi
-    claim: str  # of the volume that all of them mount
+    memory: str  # of each: a quantity such as 8Gi
+    claim: str  # of the volume that the head mounts: the driver alone writes
     mount: str  # where
 
 
@@ -37,7 +37,7 @@ def ray_job(spec: StudySpec, run: Sequence[str], workers: Nodes, pods: Pods) -> 
         spec: of the study.
         run: the command that runs it in a pod, without what the workers decide.
         workers: pods that trials run in.
-        pods: what they and the head have in common.
+        pods: what they and the head have.
 
     Raises:
         InputError: a worker does not hold a trial.
@@ -56,7 +56,7 @@ def ray_job(spec: StudySpec, run: Sequence[str], workers: Nodes, pods: Pods) -> 
         "authOptions": {"mode": "token"},  # whoever reaches Ray's ports can run code
         "headGroupSpec": {
             "rayStartParams": {"num-cpus": "0"},
-            "template": _template("ray-head", pods, _HEAD_CPUS, 0),
+            "template": _mounting(_template("ray-head", pods, _HEAD_CPUS, 0), pods),
         },
         "workerGroupSpecs": [worker],
     }
@@ -87,7 +87,12 @@ def _template(name: str, pods: Pods, cpus: int, gpus: int) -> dict[str, Any]:
         "name": name,
         "image": pods.image,
         "resources": {"requests": amounts, "limits": dict(amounts)},
-        "volumeMounts": [{"name": _VOLUME, "mountPath": pods.mount}],
     }
-    volume = {"name": _VOLUME, "persistentVolumeClaim": {"claimName": pods.claim}}
-    return {"spec": {"containers": [container], "volumes": [volume]}}
+    return {"spec": {"containers": [container]}}
+
+
+def _mounting(template: dict[str, Any], pods: Pods) -> dict[str, Any]:
+    pod = template["spec"]
+    pod["containers"][0]["volumeMounts"] = [{"name": _VOLUME, "mountPath": pods.mount}]
+    pod["volumes"] = [{"name": _VOLUME, "persistentVolumeClaim": {"claimName": pods.claim}}]
+    return template

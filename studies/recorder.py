@@ -111,9 +111,9 @@ class Recorder(tune.Callback):
 
     def _placed(self, error: str) -> str:
         """`FILE:LINE: ` of the last line of the user's files in a traceback; empty if there is none."""
-        folder = self._ledger.folder
-        files = {str(path) for name, original in copies(folder).items() for path in (folder / name, original)}
-        found = [(Path(path).name, line) for path, line in _FRAME.findall(error) if path in files]
+        files = copies(self._ledger.folder)  # which a node of a cluster has elsewhere
+        ends = tuple(str(path) for name, original in files.items() for path in (Path("/", name), original))
+        found = [(Path(path).name, line) for path, line in _FRAME.findall(error) if path.endswith(ends)]
         return "{}:{}: ".format(*found[-1]) if found else ""
 
     def _keep(self, number: int, error: str) -> None:

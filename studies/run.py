@@ -5,7 +5,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +19,8 @@ from reports.report import study_report
 from studies.addresses import SQLITE
 from studies.asked import NO_MORE, More, Where
 from studies.build import build
-from studies.cluster import check_storage, started_ray
+from studies.carried_files import Carried, carrier
+from studies.cluster import started_ray
 from studies.code_files import changed, originals_of
 from studies.ending import Ending, Interrupted, Interruption, interruptible
 from studies.event_log import LedgerUnwritable
@@ -38,6 +39,7 @@ from studies.store import set_aside
 from studies.sweeping import deployments
 from studies.tracking import Tracker
 from studies.trainable import TrialTrainable
+from studies.trial_files import DIRECT
 
 _VERSIONED = ("torch", "ray", "optuna", "mlflow", "numpy", "nde-study")
 
@@ -76,7 +78,6 @@ def run_study(spec: StudySpec, where: Where, on_change: OnChange, more: More = N
     with ExitStack() as stack:
         if where.address:  # before anything is created
             stack.enter_context(started_ray(spec, where.address))
-            check_storage(root)
         ledger = _create(spec, root, where.tracking_uri)
         if ledger is None:  # another process was faster
             return _run_again(spec, root, where, on_change, more)
@@ -214,7 +215,7 @@ def _run(ledger: Ledger, where: Where, on_change: OnChange, is_started: bool = F
     with interruptible(ending):  # to the last word to MLflow: a second Ctrl-C must leave no run open
         ledger.opened()
         tracker = _tracker(ledger, where.tracking_uri)
-        searcher = LedgerSearcher(ledger, time.perf_counter)
+        searcher = LedgerSearcher(ledger, time.perf_counter, Carried() if where.address else DIRECT)
         try:
             if searcher.has_work:
                 recorder = Recorder(ledger, tracker, searcher, ending, on_change)
@@ -260,8 +261,6 @@ def _ray(ledger: Ledger, where: Where, is_started: bool) -> Iterator[None]:
         return
     spec = ledger.spec.model_copy(update={"workers": where.workers or ledger.spec.workers})
     with started_ray(spec, where.address):
-        if where.address:
-            check_storage(ledger.folder.parent)
         yield
 
 
@@ -272,9 +271,10 @@ def _resources(cpus: int, config: dict[str, Any]) -> tune.PlacementGroupFactory:
 
 def _execute(ledger: Ledger, where: Where, searcher: LedgerSearcher, recorder: Recorder, ending: Ending) -> None:
     cpus, n_workers = ledger.spec.cpus, where.workers or ledger.spec.workers
-    # The ledger has all that Tune keeps here, which is thrown away. All nodes of a cluster must see it.
     with (
-        tempfile.TemporaryDirectory(prefix=".ray-", dir=ledger.folder if where.address else None) as scratch,
+        # The ledger has all that Tune keeps here, which is thrown away. Workers write nothing there.
+        tempfile.TemporaryDirectory(prefix=".ray-") as scratch,
+        carrier() if where.address else nullcontext(),
         suppress(Interrupted),
     ):
         tune.Tuner(

@@ -20,6 +20,7 @@ from studies.messages import ORDER, Order
 from studies.replay import RERUN
 from studies.spec_search import SAMPLERS
 from studies.stopping import stop_reason
+from studies.trial_files import DIRECT, WorkerFiles
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,12 @@ class LedgerSearcher(Searcher):
     Args:
         ledger: being written.
         clock: seconds from an arbitrary origin.
+        files: how workers reach the study's.
     """
 
-    def __init__(self, ledger: Ledger, clock: Callable[[], float]) -> None:
+    def __init__(self, ledger: Ledger, clock: Callable[[], float], files: WorkerFiles = DIRECT) -> None:
         super().__init__()
-        self._ledger, self._clock = ledger, clock
+        self._ledger, self._clock, self._files = ledger, clock, files
         self.is_draining = False  # set to hand out nothing more
         self._n_judged = -1  # ended trials at which the study's end was last thought about
 
@@ -117,9 +119,11 @@ class LedgerSearcher(Searcher):
         evaluate, gpu = spec.evaluate_tolerances, spec.resources.gpu
         return Order(
             number=proposal.number,
-            task=located(spec.task, self._ledger.folder),
-            config=located(proposal.config, self._ledger.folder),
+            task=spec.task,
+            config=proposal.config,
+            study=self._ledger.folder.resolve(),
             folder=attempt.folder,
+            files=self._files,
             checkpoint=attempt.checkpoint,
             checkpoint_every=spec.checkpoint_every,
             timeout_s=spec.timeout_s,

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from reports.codec import Unreadable, decode, encode
-from studies.trial_files import write_whole
+from studies.trial_files import WorkerFiles
 
 PATIENCE_S = 60.0  # of silence before it is told, and between two tellings
 _NAME = "silent.json"
@@ -36,9 +36,9 @@ class Silence:
 
 
 @contextmanager
-def told_if_silent(folder: Path, patience_s: float) -> Iterator[None]:
+def told_if_silent(folder: Path, patience_s: float, files: WorkerFiles) -> Iterator[None]:
     """Write into `folder` where the calling thread is, each time that the block has taken so long once more."""
-    ended, caller = threading.Event(), threading.get_ident()
+    ended, told, caller = threading.Event(), threading.Event(), threading.get_ident()
     began = time.monotonic()
 
     def watch() -> None:
@@ -46,8 +46,9 @@ def told_if_silent(folder: Path, patience_s: float) -> Iterator[None]:
             frame = sys._current_frames().get(caller)
             if frame is not None:
                 found = Silence(time.monotonic() - began, _place(frame))
+                told.set()
                 with suppress(OSError):  # which the next checkpoint tells of
-                    write_whole(folder / _NAME, json.dumps(encode(found)).encode())
+                    files.write(folder / _NAME, json.dumps(encode(found)).encode())
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -56,8 +57,9 @@ def told_if_silent(folder: Path, patience_s: float) -> Iterator[None]:
     finally:
         ended.set()
         watcher.join()
-        with suppress(OSError):
-            (folder / _NAME).unlink(missing_ok=True)
+        if told.is_set():
+            with suppress(OSError):
+                files.remove(folder / _NAME)
 
 
 def silence(folder: Path) -> Silence | None:

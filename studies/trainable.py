@@ -25,7 +25,7 @@ from studies.events import Placement
 from studies.messages import MESSAGE, ORDER, Diverged, EpochDone, Message, Order, Unwritable
 from studies.silence import PATIENCE_S, told_if_silent
 from studies.sweeping import deployments, swept_points
-from studies.trial_files import WEIGHTS, checkpoint_name, digest, write_whole
+from studies.trial_files import WEIGHTS, checkpoint_name, digest
 
 _KEPT = 2  # checkpoints of an attempt: the last may be of an epoch that the driver never heard of
 _calibrations: dict[tuple[int, str], float] = {}  # of this process, s
@@ -64,7 +64,7 @@ class TrialTrainable(tune.Trainable):
         limit = self._order.timeout_s
         try:
             left = None if limit is None else limit - self._spent_s
-            with told_if_silent(self._order.folder, PATIENCE_S), deadline(left):
+            with told_if_silent(self._order.folder, PATIENCE_S, self._order.files), deadline(left):
                 record = next(self._records or self._begin())
                 if record.epoch in self._order.gap_epochs:
                     record = replace(record, solver_gap=self._gap())
@@ -81,10 +81,12 @@ class TrialTrainable(tune.Trainable):
         return self._save(record, points)
 
     def _begin(self) -> Iterator[EpochRecord]:
-        self._plan = plan = build(self._order.task, self._order.config, self._device)
+        order = self._order
+        self._plan = plan = build(order.task, order.config, self._device, folder=order.files.code(order.study))
         self._state = TrainState(plan)
-        if self._order.checkpoint:
-            saved = torch.load(self._order.checkpoint, weights_only=True, map_location=self._device)
+        if order.checkpoint:
+            content = io.BytesIO(order.files.read(order.checkpoint))
+            saved = torch.load(content, weights_only=True, map_location=self._device)
             self._state.load_state_dict(saved)
         self._records = train(plan, self._state)
         return self._records
@@ -119,18 +121,18 @@ class TrialTrainable(tune.Trainable):
     def _save(self, record: EpochRecord, points: tuple[SweptPoint, ...]) -> EpochDone | Unwritable:
         """Files first: what the driver hears of is there."""
         assert self._state is not None
-        name, weights, folder = "", None, self._order.folder
+        name, weights, folder, files = "", None, self._order.folder, self._order.files
         try:
             if record.is_last:
                 content = _bytes(self._state.model.state_dict())
-                write_whole(folder / WEIGHTS, content)
+                files.write(folder / WEIGHTS, content)
                 weights = digest(content)
             elif record.epoch % self._order.checkpoint_every == 0:
                 name = checkpoint_name(folder, record.epoch)
                 self._saved.append(folder.parent / name)
-                write_whole(self._saved[-1], _bytes(self._state.state_dict()))
+                files.write(self._saved[-1], _bytes(self._state.state_dict()))
                 for old in self._saved[:-_KEPT]:
-                    old.unlink(missing_ok=True)
+                    files.remove(old)
                 self._saved = self._saved[-_KEPT:]
         except OSError as error:
             return Unwritable(f"{folder}: cannot be written: {error.strerror or error}")

@@ -1,14 +1,17 @@
 """The files of a trial: a folder per attempt with its checkpoints, and the trained weights of a trial that completed.
 
 An attempt writes into its own folder only. A worker that lives on after its driver, its node or its trial was given
-up can so do no harm: nobody reads what it writes.
+up can so do no harm: nobody reads what it writes. Workers reach the files as `WorkerFiles`, since on a cluster the
+driver's node alone has them.
 """
 
 import hashlib
 import os
 import shutil
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from ndecore.errors import InputError
 from studies.events import Digest
@@ -84,3 +87,43 @@ def settle_all(study_folder: Path, attempts: Mapping[int, int], ended: Collectio
     for number in ended:
         if trial_folder(study_folder, number).name in unsettled:
             settle(study_folder, number, attempts[number])
+
+
+class WorkerFiles(Protocol):
+    """The files of a study, as one of its workers sees them. Paths are those of the driver."""
+
+    def code(self, study_folder: Path) -> Path:
+        """A folder of this machine from which the user's files of the study are imported."""
+
+    def read(self, path: Path) -> bytes:
+        """The content; raise OSError where there is none."""
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Write a file that is whole whenever it is there; raise OSError where it cannot be written."""
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, if it is there."""
+
+
+@dataclass(frozen=True)
+class Direct:
+    """On the driver's machine."""
+
+    def code(self, study_folder: Path) -> Path:
+        """The study's own."""
+        return study_folder
+
+    def read(self, path: Path) -> bytes:
+        """From the disk."""
+        return path.read_bytes()
+
+    def write(self, path: Path, content: bytes) -> None:
+        """To the disk."""
+        write_whole(path, content)
+
+    def remove(self, path: Path) -> None:
+        """From the disk."""
+        path.unlink(missing_ok=True)
+
+
+DIRECT = Direct()

@@ -89,6 +89,7 @@ DOORS = {
         "studies.run",
         "studies.recorder",
         "studies.ending",
+        "studies.carried_files",
         "studies.cluster",
         "studies.benchmarks.faults",
     },

@@ -1,7 +1,8 @@
 """Write a manifest for Kubernetes with KubeRay: a RayJob that starts a Ray cluster, runs the study and takes it down.
 
-The image needs nde-study with its extra `studies`, and the version of Ray that is installed here. All pods mount one
-volume, at /shared say, where the studies are kept; a spec of your own, with the files that it names, is to lie there.
+The image needs nde-study with its extra `studies`, the version of Ray that is installed here, and the data. The head
+mounts a volume, at /shared say, where the studies are kept; a spec of your own, with the files that it names, is to lie
+there.
 """
 
 import argparse
@@ -24,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=whole_number(1), required=True, metavar="N", help="pods that trials run in")
     parser.add_argument("--image", type=word, required=True, help="of all pods")
     claim = matching(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", "a name of Kubernetes: small letters, digits, - and .")
-    parser.add_argument("--claim", type=claim, required=True, help="name of the volume claim that all pods mount")
+    parser.add_argument("--claim", type=claim, required=True, help="name of the volume claim that the head mounts")
     mount = matching(r"/\S*", "an absolute path without spaces")
     parser.add_argument("--mount", type=mount, default="/shared", metavar="PATH", help="where (default: /shared)")
     parser.add_argument("--cpus", type=whole_number(1), default=2, metavar="C", help="of each worker (default: 2)")

@@ -31,7 +31,7 @@ EXAMPLES = """  nde-study run quickstart
   nde-study run my_study.yaml --trials 100 --workers 8
   nde-study run my_study.yaml --detach        in a process of its own; see `attach` and `stop`
   nde-study run quickstart --trials +50
-  nde-study run my_study.yaml --address 10.0.0.1:6379 --root /shared/nde-runs
+  nde-study run my_study.yaml --address 10.0.0.1:6379
   nde-study run quickstart --name again --tracking-uri http://127.0.0.1:5000"""
 
 

@@ -1,7 +1,7 @@
 """Write a batch script for Slurm: it starts Ray on the nodes of its job by srun, and runs the study there.
 
 Two minutes before its time is up the study ends as at Ctrl-C; the same script submitted again goes on. All nodes must
-see the root folder, the spec and the files that it names.
+see the root folder, the spec and the files that it names, since any of them may be the one on which the driver runs.
 """
 
 import argparse

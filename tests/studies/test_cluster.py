@@ -1,22 +1,29 @@
-"""A study on a Ray cluster of several nodes, all on this machine, with GPUs that the nodes only declare."""
+"""A study on a Ray cluster of three nodes, all on this machine, with GPUs that the nodes only declare.
+
+Two of them run trials. They do not see the driver's folder where this process may hide it from them.
+"""
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections import defaultdict
+from contextlib import suppress
 
 import pytest
 import ray
-from command_line import SPACE, Ended, events, nde_study, of_kind, start, until
+from command_line import SPACE, Ended, descendants, environment, events, kill, nde_study, of_kind, start, until
 from ray.cluster_utils import Cluster
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import studies
-from ndecore.errors import InputError
 from ndecore.tasks import TASKS
+from reports.pareto import front
 from reports.records import Cause, TrialStatus
 from search_spaces.document import parse_document
-from studies.cluster import check_storage, started_ray
+from studies.carried_files import Carried, carrier
+from studies.cluster import started_ray
 from studies.ledger import Ledger
 from studies.spec import read_spec
 
@@ -53,50 +60,115 @@ start_from:
 """
 
 
+# A task as a file, which travels with the study.
+OWN_TASK = """
+from ndecore.tasks.digits_node import DigitsNode
+
+class Own(DigitsNode):
+    pass
+"""
+OWN_STUDY = f"""
+name: own
+task: own_task.py
+objectives: [accuracy, nfe]
+trials: 4
+workers: 1
+{SPACE}
+fixed: {{threads: 1, epochs: 8}}
+"""
+CAN_HIDE = os.geteuid() == 0 and shutil.which("unshare") is not None
+
+
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    home = tmp_path_factory.mktemp("cluster")
-    (home / "greedy_task.py").write_text(TASK)
-    (home / "greedy-1.dist-info").mkdir()
-    (home / "greedy-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: greedy\nVersion: 1\n")
-    (home / "greedy-1.dist-info" / "entry_points.txt").write_text("[ndecore.tasks]\ngreedy = greedy_task:Greedy\n")
-    (home / "study.yaml").write_text(STUDY)
+def package(tmp_path_factory):
+    """The package of the task, installed on all nodes."""
+    package = tmp_path_factory.mktemp("package")
+    (package / "greedy_task.py").write_text(TASK)
+    (package / "greedy-1.dist-info").mkdir()
+    (package / "greedy-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: greedy\nVersion: 1\n")
+    (package / "greedy-1.dist-info" / "entry_points.txt").write_text("[ndecore.tasks]\ngreedy = greedy_task:Greedy\n")
     with pytest.MonkeyPatch.context() as patch:  # as if this process had been started with the package installed
         patch.setitem(vars(TASKS), "_targets", dict.fromkeys((*TASKS, "greedy"), ""))
-        yield home
+        yield package
 
 
 @pytest.fixture(scope="module")
-def path(home):
+def home(tmp_path_factory):
+    """Where the driver works, and the nodes do not."""
+    home = tmp_path_factory.mktemp("cluster")
+    (home / "study.yaml").write_text(STUDY)
+    (home / "own.yaml").write_text(OWN_STUDY)
+    (home / "own_task.py").write_text(OWN_TASK)
+    return home
+
+
+@pytest.fixture(scope="module")
+def path(package):
     """What the driver imports from."""
-    return f"{home}:{os.environ.get('PYTHONPATH', '')}"
+    return f"{package}:{os.environ.get('PYTHONPATH', '')}"
+
+
+class Node:
+    """A node of a cluster, in name spaces of its own: it sees an empty folder in the place of `hidden`."""
+
+    def __init__(self, cluster, package, hidden):
+        before = self._ids(cluster)
+        options = ["--num-cpus", "2", "--num-gpus", "1", "--disable-usage-stats", "--address", cluster.address]
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *options]
+        if CAN_HIDE:
+            script = f'mount -t tmpfs tmpfs {hidden} && exec "$@"'
+            command = ["unshare", "-m", "-p", "-f", "--mount-proc", "--kill-child", "sh", "-c", script, "sh", *command]
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env=environment(PYTHONPATH=str(package), RAY_memory_monitor_refresh_ms="0"),
+            start_new_session=True,
+        )
+        until(lambda: self._ids(cluster) - before, self.process)
+        (self.id,) = self._ids(cluster) - before
+
+    @staticmethod
+    def _ids(cluster):
+        return {node["NodeID"] for node in cluster.global_state.node_table() if node["Alive"]}
+
+    def lose(self):
+        """Its power is cut."""
+        for pid in (*descendants(self.process.pid), self.process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
 
 
 @pytest.fixture(scope="module")
-def cluster(home):
-    """Its nodes have the package of the task, which does not travel; ours does."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(home))
-        patch.setenv("RAY_memory_monitor_refresh_ms", "0")
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-        for _ in range(2):
-            cluster.add_node(num_cpus=2, num_gpus=1)
-        cluster.wait_for_nodes()
-        yield cluster
-        cluster.shutdown()
+def cluster(home, package):
+    """Our code travels to its nodes, and files of tasks."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    yield cluster
+    cluster.shutdown()
 
 
 @pytest.fixture(scope="module")
-def spread(home, path, cluster):
+def nodes(cluster, home, package):
+    """Those that run trials."""
+    nodes = [Node(cluster, package, home) for _ in range(2)]
+    yield nodes
+    for node in nodes:
+        node.lose()
+
+
+@pytest.fixture(scope="module")
+def spread(home, path, cluster, nodes, package):
     """A study in which a node is killed while it has trials."""
     process = start("run", "study.yaml", "--address", cluster.address, cwd=home, PYTHONPATH=path)
     folder = home / "nde-runs" / "spread"
     until(lambda: len({event["placement"]["node"] for event in of_kind(folder, "placed")}) == 2, process)
     until(lambda: _training(folder), process)
-    names = [node.node_id[:8] for node in cluster.worker_nodes]
-    killed = names.index(_training(folder)[0].rpartition("-")[2])
-    cluster.remove_node(list(cluster.worker_nodes)[killed], allow_graceful=False)
-    cluster.add_node(num_cpus=2, num_gpus=1)
+    name = _training(folder)[0].rpartition("-")[2]
+    lost = next(node for node in nodes if node.id.startswith(name))
+    lost.lose()
+    nodes[nodes.index(lost)] = Node(cluster, package, home)
     ended = Ended(process)
     assert ended.code == 0, ended.err
     return folder
@@ -153,7 +225,43 @@ def test_out_of_memory_is_tried_once_more_with_a_gpu_alone_and_then_recorded(spr
     assert sorted(alone) == [GREEDY, ENDLESS]
 
 
-def test_what_no_node_can_hold_is_refused_before_anything_is_created(home, path, cluster, tmp_path):
+@pytest.fixture(scope="module")
+def own(home, path, cluster, nodes):
+    """A study of a task in a file: on the cluster with its driver killed on the way, and on this machine."""
+    process = start("run", "own.yaml", "--address", cluster.address, cwd=home, PYTHONPATH=path)
+    folder = home / "nde-runs" / "own"
+    until(lambda: any(event["number"] == 1 and event["record"]["epoch"] >= 3 for event in of_kind(folder, "epoch")))
+    kill(process)
+    process.communicate()
+    ended = nde_study("resume", "own", "--address", cluster.address, cwd=home, PYTHONPATH=path)
+    assert ended.code == 0, ended.err
+    ended = nde_study("run", "own.yaml", "--name", "local", cwd=home, PYTHONPATH=path)
+    assert ended.code == 0, ended.err
+    return folder
+
+
+@pytest.mark.skipif(not CAN_HIDE, reason="needs root and unshare, to hide the driver's folder from the nodes")
+def test_the_nodes_do_not_see_the_folder_of_the_study(own, joined, nodes):
+    for node in nodes:
+        strategy = NodeAffinitySchedulingStrategy(node.id, soft=False)
+        seen = ray.remote(lambda: list(own.parents[1].iterdir())).options(scheduling_strategy=strategy).remote()
+        assert ray.get(seen) == []
+
+
+def test_a_study_of_a_file_that_lost_its_driver_on_a_cluster_is_the_one_of_this_machine(own):
+    found, expected = (Ledger(each).record() for each in (own, own.with_name("local")))
+    assert [trial.status for trial in found.trials] == [TrialStatus.COMPLETE] * 4
+    courses = [[[(e.scores, e.nfe) for e in trial.epochs] for trial in study.trials] for study in (found, expected)]
+    assert courses[0] == courses[1]
+    assert [trial.number for trial in front(found)] == [trial.number for trial in front(expected)]
+    assert any(event["from_epoch"] > 0 for event in of_kind(own, "started"))
+    for folder in (own, own.with_name("local")):
+        assert all(Ledger(folder).whole_weights(number).stat().st_size for number in range(4))
+    left = [path.relative_to(own).as_posix() for path in own.rglob("*.pt")]
+    assert sorted(left) == [f"trials/{number:04d}/weights.pt" for number in range(4)]
+
+
+def test_what_no_node_can_hold_is_refused_before_anything_is_created(home, path, cluster, nodes, tmp_path):
     (tmp_path / "study.yaml").write_text(STUDY.replace("gpu: 0.5", "gpu: 2"))
     ended = nde_study("run", "study.yaml", "--address", cluster.address, cwd=tmp_path, PYTHONPATH=path)
     assert (ended.code, ended.err.count("\n")) == (2, 1)
@@ -169,43 +277,25 @@ def test_a_cluster_that_is_not_there_is_told_of_in_one_line(home, path, tmp_path
 
 
 @pytest.fixture
-def joined(cluster, tmp_path, monkeypatch):
+def joined(cluster, nodes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # workers on the driver's machine would import from where it is
     spec = read_spec(parse_document("name: s\ntask: digits_node\n", "s.yaml"))
     with started_ray(spec, cluster.address):
         yield
 
 
+def test_what_the_driver_cannot_write_is_told_as_its_disk_tells_it(joined, tmp_path):
+    with carrier():
+        (tmp_path / "file").write_bytes(b"here")
+        assert Carried().read(tmp_path / "file") == b"here"
+        with pytest.raises(FileExistsError) as caught:
+            Carried().write(tmp_path / "file" / "below", b"x")
+        assert (caught.value.strerror, caught.value.filename) == ("File exists", str(tmp_path / "file"))
+    with pytest.raises(OSError, match="the driver's node does not answer"):
+        Carried().read(tmp_path / "file")
+
+
 def test_our_code_travels_with_the_job(joined):
     paths = ray.get(ray.remote(lambda: __import__("studies").__file__).remote())
     assert paths != studies.__file__
     assert "py_modules_files" in paths
-
-
-def test_a_folder_that_all_nodes_see_is_let_through_and_left_as_it_was(joined, tmp_path):
-    check_storage(tmp_path / "runs")
-    assert not list((tmp_path / "runs").iterdir())
-
-
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare, to hide a folder")
-def test_a_folder_that_a_node_does_not_see_is_found_before_the_first_trial(joined, cluster, tmp_path):
-    ray_command = [
-        sys.executable,
-        "-m",
-        "ray.scripts.scripts",
-        "start",
-        "--block",
-        "--num-cpus",
-        "1",
-        "--disable-usage-stats",
-    ]
-    hidden = f'mount -t tmpfs tmpfs {tmp_path} && exec "$@"'
-    command = ["unshare", "-m", "sh", "-c", hidden, "sh", *ray_command, "--address", cluster.address]
-    node = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
-    try:
-        until(lambda: sum(each["Alive"] for each in ray.nodes()) == 4, node)
-        with pytest.raises(InputError, match=r"--root: got .*, which node .* does not see; name a folder that all"):
-            check_storage(tmp_path)
-    finally:
-        node.terminate()
-        node.wait(60)

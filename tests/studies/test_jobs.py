@@ -483,8 +483,10 @@ def test_a_manifest_is_a_ray_job_of_kuberay(tmp_path, capsys):
         (container,) = pod["containers"]
         assert container["image"] == "registry/nde:1"
         assert container["resources"]["limits"] == {"cpu": cpu, "memory": "16Gi"}
-        assert container["volumeMounts"] == [{"name": "shared", "mountPath": "/shared"}]
-        assert pod["volumes"] == [{"name": "shared", "persistentVolumeClaim": {"claimName": "studies"}}]
+    head, worker = (each["template"]["spec"] for each in (cluster["headGroupSpec"], workers))
+    assert head["containers"][0]["volumeMounts"] == [{"name": "studies", "mountPath": "/shared"}]
+    assert head["volumes"] == [{"name": "studies", "persistentVolumeClaim": {"claimName": "studies"}}]
+    assert "volumes" not in worker
 
 
 def test_gpus_of_a_manifest_are_those_of_its_workers(tmp_path, capsys):

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 from studies.silence import Silence, silence, told_if_silent
+from studies.trial_files import DIRECT
 
 
 def loaded(folder: Path) -> Silence:
@@ -15,7 +16,7 @@ def loaded(folder: Path) -> Silence:
 
 
 def test_a_block_that_takes_long_is_told_with_its_line_and_forgotten_at_its_end(tmp_path: Path) -> None:
-    with told_if_silent(tmp_path / "attempt-1", patience_s=0.05):
+    with told_if_silent(tmp_path / "attempt-1", patience_s=0.05, files=DIRECT):
         found = loaded(tmp_path / "attempt-1")
     assert found.seconds >= 0.05
     name, _, rest = found.place.partition(":")
@@ -26,7 +27,7 @@ def test_a_block_that_takes_long_is_told_with_its_line_and_forgotten_at_its_end(
 
 
 def test_a_block_that_ends_in_time_leaves_nothing(tmp_path: Path) -> None:
-    with told_if_silent(tmp_path / "attempt-1", patience_s=30.0):
+    with told_if_silent(tmp_path / "attempt-1", patience_s=30.0, files=DIRECT):
         pass
     assert list(tmp_path.iterdir()) == []
 

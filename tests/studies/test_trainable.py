@@ -33,6 +33,7 @@ def worker(
                 number=0,
                 task="digits_node",
                 config=complete("digits_node", CONFIG | config),
+                study=folder.parent,
                 folder=folder,
                 checkpoint=checkpoint,
                 checkpoint_every=checkpoint_every,
@@ -110,7 +111,7 @@ def test_a_disk_that_cannot_be_written_interrupts_the_trial(tmp_path, threads_re
 
 
 def test_out_of_memory_is_told_and_what_filled_it_is_let_go(tmp_path, monkeypatch, threads_restored):
-    def no_memory(*_):
+    def no_memory(*_, folder):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\n2 GiB")
 
     trial = worker(tmp_path)
