@@ -26,7 +26,7 @@ from studies.watchdog import watched
 
 _OBJECT_STORE_BYTES = 80 * 1024 * 1024  # trials exchange a few numbers; Ray's smallest store is enough
 _CONNECT_S = 10.0
-_FOLDER = "nde-ray-"  # and the process
+FOLDER = "nde-ray-"  # and the process
 _MAX_BASE = 24  # characters of the path of the folder for temporary files
 _SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "NDE_STUDY_STORAGE")  # which no worker needs
 _ROOMS: tuple[ModuleType, ...] = (ndecore, search_spaces, reports, studies)
@@ -96,12 +96,12 @@ def _private_folder() -> Iterator[Path]:
     base = Path(tempfile.gettempdir())
     if len(str(base)) > _MAX_BASE:  # a socket's path has at most 107 characters
         base = Path("/tmp")
-    for left in base.glob(f"{_FOLDER}*"):
-        pid = left.name.removeprefix(_FOLDER).partition("-")[0]
+    for left in base.glob(f"{FOLDER}*"):
+        pid = left.name.removeprefix(FOLDER).partition("-")[0]
         with suppress(FileNotFoundError):  # another study may be removing it
             if left.stat().st_uid == os.getuid() and not Path(f"/proc/{pid}").exists():
                 shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-", dir=base))
+    folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-", dir=base))
     with watched(folder):
         try:
             yield folder / "ray"  # which Ray opens to everybody, inside one that is closed

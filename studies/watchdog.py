@@ -44,8 +44,11 @@ def _wait(driver: int) -> bool:
             return False
 
 
-def _left(folder: str) -> set[int]:
-    """The processes that name the folder in their command line or have a file open in it, and all below them."""
+def left_in(folder: str) -> set[int]:
+    """The processes that name a folder, or a part of its path, in their command line or have a file open in it.
+
+    With all that they have started.
+    """
     parents: dict[int, int] = {}
     found: set[int] = set()
     for entry in Path("/proc").glob("[0-9]*"):
@@ -53,7 +56,7 @@ def _left(folder: str) -> set[int]:
             parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             # Some of them rename themselves, and then their log tells.
             is_named = folder.encode() in (entry / "cmdline").read_bytes()
-            if is_named or any(os.readlink(file).startswith(folder) for file in (entry / "fd").iterdir()):
+            if is_named or any(folder in os.readlink(file) for file in (entry / "fd").iterdir()):
                 found.add(int(entry.name))
         except OSError:
             continue  # it has ended meanwhile, or is another user's
@@ -68,7 +71,7 @@ def main(driver: int, folder: str) -> None:
     if _wait(driver):
         return
     end = time.monotonic() + _PATIENCE_S
-    while (left := _left(folder)) and time.monotonic() < end:
+    while (left := left_in(folder)) and time.monotonic() < end:
         for pid in left:
             try:
                 os.kill(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What a study survives: kill -9 of its driver, workers, a node, the tracking server; an outage; a full disk. Counted.
+"""What a study survives: signals to its processes, the loss of workers, a node, the tracking server; a full disk.
 
 After each fault the study is resumed to its end, then its ledger, Optuna and MLflow are counted and compared.
 """
@@ -6,20 +6,34 @@ After each fault the study is resumed to its end, then its ledger, Optuna and ML
 import argparse
 import json
 import random
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from ray.cluster_utils import Cluster
 
 from ndecore.errors import NDEError
 from studies.arguments import whole_number
-from studies.benchmarks.faults_audit import Audit, audit, front_of
-from studies.benchmarks.faults_world import begin, finish, free_port, kill, served, small_disk, until, workers_below
+from studies.benchmarks.faults_audit import Audit, audit, front_of, total
+from studies.benchmarks.faults_world import (
+    PATIENCE_S,
+    begin,
+    finish,
+    free_port,
+    send,
+    served,
+    small_disk,
+    undead,
+    until,
+    workers_below,
+)
 from studies.benchmarks.machine import machine_lines
+from studies.ledger import Ledger
 
 _SPEC = """
 name: {name}
@@ -35,6 +49,9 @@ space:
   learning_rate: {{log_float: [0.05, 0.3]}}
 fixed: {{epochs: {epochs}, threads: 1, seed: 0}}
 """
+
+_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGSTOP)
+_FEW_LOSSES = 2  # of the workers of one trial: at three it counts as the cause
 
 
 @dataclass(frozen=True)
@@ -67,6 +84,32 @@ class Trial:
         goal = self.n_events("epoch") + n_epochs
         return until(lambda: self.n_events("epoch") >= goal, driver)
 
+    def send(self, driver: "subprocess.Popen[str]", rng: random.Random) -> None:
+        """One signal to one of its processes. One that is stopped goes on after a while; one that ends has ended."""
+        number = rng.choice(_SIGNALS)
+        workers = workers_below(driver.pid)
+        if workers and rng.random() < 0.4 and self._n_losses < _FEW_LOSSES:
+            send(workers[0], number)
+            if number is signal.SIGSTOP:
+                time.sleep(rng.uniform(0.5, 3.0))
+                send(workers[0], signal.SIGCONT)
+            return
+        target = driver.pid if rng.random() < 0.7 else -driver.pid  # the group, as a terminal does
+        send(target, number)
+        if number is signal.SIGSTOP:
+            time.sleep(rng.uniform(0.5, 3.0))
+            send(target, signal.SIGCONT)
+        else:
+            with suppress(subprocess.TimeoutExpired):  # which the audit tells
+                driver.wait(PATIENCE_S)
+
+    @property
+    def _n_losses(self) -> int:
+        """Of workers, by the trial that lost most: at three it has failed."""
+        if not (self.folder / "events.jsonl").exists():
+            return 0
+        return max(Ledger(self.folder).history.losses.values(), default=0)
+
     def run(self, *options: object) -> None:
         """Run it, or what is left of it, to its end; raise `NDEError` if it does not come there."""
         self.check(finish("run", "study.yaml", *options, cwd=self.home))
@@ -78,28 +121,42 @@ class Trial:
             raise NDEError(f"{self.folder}: ended with exit code {code}: {said}")
 
 
-def kill_driver(home: Path, n_kills: int, seed: int) -> Finding:
-    """kill -9 of the driver at random moments, start-up and its last words included, with one worker."""
-    alone, study = (Trial(home / name, "victim", workers=1) for name in ("alone", "killed"))
+def send_signals(home: Path, n_sequences: int, seed: int) -> Finding:
+    """Sequences of one to three signals to the driver, its process group and its workers, in studies one by one.
+
+    They come at random moments, start-up and its last words included. What a driver that has ended by one leaves
+    behind for ten seconds counts as undead.
+    """
+    alone, study = (Trial(home / name, "victim", workers=1) for name in ("alone", "signals-0"))
     alone.run()
-    rng, n_done = random.Random(seed), 0
-    while n_done < n_kills:
-        driver = begin("run", "study.yaml", cwd=study.home)
-        # Most of the time at work, now and then before that.
-        if rng.random() < 0.8:
-            study.has_gone_on(1, driver)
-        time.sleep(rng.uniform(0.0, 2.0))
-        if driver.poll() is not None:  # it came to its end: another study
-            study.check(driver.returncode)
-            study = Trial(home / f"killed-{n_done}", "victim", workers=1)
-            continue
-        kill(driver.pid)
-        driver.wait()
-        n_done += 1
-    study.run()
-    return Finding(
-        "kill -9 of the driver", n_done, audit(study.folder), front_of(study.folder) == front_of(alone.folder)
-    )
+    rng, audits, n_undead, is_same = random.Random(seed), [], 0, True
+    driver: subprocess.Popen[str] | None = None
+    for n_done in range(n_sequences + 1):
+        if driver is None:
+            driver = begin("run", "study.yaml", cwd=study.home)
+        if n_done < n_sequences:
+            # Most of the time at work, now and then before that.
+            if rng.random() < 0.8:
+                study.has_gone_on(1, driver)
+            for _ in range(rng.randint(1, 3)):
+                time.sleep(rng.uniform(0.0, 1.5))
+                study.send(driver, rng)
+        ends_here = n_done == n_sequences
+        if ends_here or driver.poll() is not None:
+            code = driver.wait(PATIENCE_S)
+            if code == 0:
+                audits.append(audit(study.folder))
+                is_same &= front_of(study.folder) == front_of(alone.folder)
+                study = Trial(home / f"signals-{len(audits)}", "victim", workers=1)
+            else:
+                n_undead += undead(driver.pid)
+                if ends_here:
+                    study.run()
+                    audits.append(audit(study.folder))
+                    is_same &= front_of(study.folder) == front_of(alone.folder)
+            driver = None
+    found = total(audits)
+    return Finding("sequences of signals", n_sequences, replace(found, undead=n_undead), is_same)
 
 
 def kill_workers(home: Path, n_kills: int, seed: int) -> Finding:
@@ -112,7 +169,7 @@ def kill_workers(home: Path, n_kills: int, seed: int) -> Finding:
             break
         time.sleep(rng.uniform(0.0, 0.5))
         for pid in workers_below(driver.pid)[:1]:
-            kill(pid)
+            send(pid, signal.SIGKILL)
             n_done += 1
     driver.wait()
     return Finding("kill -9 of a worker", n_done, audit(study.folder), None)
@@ -195,7 +252,7 @@ def full_disk(home: Path, n_kills: int, seed: int) -> Finding:
 
 Fault = Callable[[Path, int, int], Finding]
 FAULTS: dict[str, tuple[Fault, int]] = {  # with how many, or for how many seconds
-    "driver": (kill_driver, 20),
+    "signals": (send_signals, 100),
     "workers": (kill_workers, 5),
     "node": (kill_node, 2),
     "server": (kill_server, 2),
@@ -238,7 +295,7 @@ def _report(findings: list[Finding]) -> str:
     table = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads), *map(_row, findings)]
     about = (
         "Studies of 16 short trials on real Ray, Optuna and MLflow. After the faults the study was resumed to its end, "
-        "and its ledger, Optuna and MLflow were counted. Every column from `missing` to `points wrong` should be 0. "
+        "and its ledger, Optuna and MLflow were counted. Every column from `missing` to `undead` should be 0. "
         "`intervals lost` are epochs that the ledger had and that were trained again, most in one trial; a checkpoint "
         "is written after every epoch. `front` compares with the same study left alone (one worker, accuracy and "
         "training work as objectives)."

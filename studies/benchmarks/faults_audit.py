@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ndecore.errors import InputError
@@ -29,11 +30,17 @@ class Audit:
     runs_doubled: int
     weights_lost: int  # trials that are complete and whose weights are not there, or not those that were written
     points_wrong: int  # runs whose history is not that of the ledger
+    undead: int = 0  # processes that outlived a driver by ten seconds
 
     @property
     def is_clean(self) -> bool:
         """Whether nothing was lost and nothing doubled."""
         return not any(getattr(self, name) for name in self.__dataclass_fields__ if name not in ("trials", "attempts"))
+
+
+def total(audits: Sequence[Audit]) -> Audit:
+    """The counts of several studies."""
+    return Audit(**{each.name: sum(getattr(audit, each.name) for audit in audits) for each in fields(Audit)})
 
 
 def audit(folder: Path, storage: str | None = None) -> Audit:

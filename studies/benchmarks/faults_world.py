@@ -10,13 +10,17 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from studies.cluster import FOLDER
+from studies.watchdog import left_in
+
 _COMMAND = [sys.executable, "-c", "import sys; from studies.cli import main; sys.exit(main())"]
-_PATIENCE_S = 300.0
+PATIENCE_S = 300.0
+_UNDEAD_S = 10.0
 _HOP = ("connection", "transfer-encoding", "content-length", "date", "server")  # headers that a proxy makes itself
 
 
@@ -35,12 +39,12 @@ def begin(*args: object, cwd: Path) -> "subprocess.Popen[str]":
 
 def finish(*args: object, cwd: Path) -> int:
     """Run `nde-study ARGS` to its end; return its exit code."""
-    return begin(*args, cwd=cwd).wait(_PATIENCE_S)
+    return begin(*args, cwd=cwd).wait(PATIENCE_S)
 
 
 def until(claim: Callable[[], Any], process: "subprocess.Popen[str]") -> bool:
     """Wait for a claim to become true; False if the process ends first."""
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + PATIENCE_S
     while not claim():
         if process.poll() is not None or time.monotonic() > deadline:
             return False
@@ -48,12 +52,20 @@ def until(claim: Callable[[], Any], process: "subprocess.Popen[str]") -> bool:
     return True
 
 
-def kill(pid: int) -> None:
-    """kill -9, if it is there."""
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+def send(pid: int, number: signal.Signals) -> None:
+    """A signal to a process, or to a group of them by a negative number, if it is there."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def undead(driver: int) -> int:
+    """How many processes that a driver had started are there ten seconds after its end."""
+    deadline = time.monotonic() + _UNDEAD_S
+    while left := left_in(f"{FOLDER}{driver}-"):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    return len(left)
 
 
 def workers_below(pid: int) -> list[int]:
@@ -105,7 +117,7 @@ class Server:
                 stderr=log,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/health", timeout=2):
