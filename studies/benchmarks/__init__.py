@@ -8,5 +8,6 @@ BENCHMARKS = {
     "quickstart": "what the quickstart's front spans, from a run and its confirmation",
     "search": "samplers and early stopping rules, on recorded learning curves in simulated time",
     "faults": "what a study survives: kills, outages, a full disk",
+    "soak": "one long study under faults of every kind",
     "overhead": "what a study costs beside its training",
 }

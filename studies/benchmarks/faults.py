@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
@@ -23,6 +24,7 @@ from studies.benchmarks.faults_audit import Audit, audit, front_of, total
 from studies.benchmarks.faults_world import (
     PATIENCE_S,
     begin,
+    filled_up,
     finish,
     free_port,
     send,
@@ -41,6 +43,7 @@ task: digits_node
 objectives: [accuracy, train_work]
 trials: {trials}
 workers: {workers}
+sampler: {sampler}
 seed: 1
 space:
   regularizer: {{choice: [none, error]}}
@@ -67,17 +70,32 @@ class Finding:
 class Trial:
     """One study in a folder of its own."""
 
-    def __init__(self, home: Path, name: str, *, workers: int = 2, epochs: int = 12, trials: int = 16) -> None:
+    def __init__(
+        self, home: Path, name: str, *, workers: int = 2, epochs: int = 12, trials: int = 16, sampler: str = "tpe"
+    ) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self.home, self.name = home, name
         self.folder = home / "nde-runs" / name
-        text = _SPEC.format(name=name, workers=workers, epochs=epochs, trials=trials)
+        self._n_read, self._counts = 0, Counter[str]()
+        text = _SPEC.format(name=name, workers=workers, epochs=epochs, trials=trials, sampler=sampler)
         (home / "study.yaml").write_text(text, encoding="utf-8")
 
     def n_events(self, kind: str) -> int:
         """How many events of a kind its log has."""
         log = self.folder / "events.jsonl"
-        return log.read_text(encoding="utf-8").count(f'"event": "{kind}"') if log.exists() else 0
+        if log.exists():
+            with log.open("rb") as file:
+                file.seek(self._n_read)
+                whole = file.read().rpartition(b"\n")[0]
+            lines = whole.decode().split("\n") if whole else []
+            self._counts.update(json.loads(line)["event"] for line in lines)
+            self._n_read += len(whole) + bool(whole)
+        return self._counts[kind]
+
+    @property
+    def last_words(self) -> str:
+        """The end of what its drivers have said."""
+        return (self.home / "output.txt").read_text(encoding="utf-8")[-2000:]
 
     def has_gone_on(self, n_epochs: int, driver: "subprocess.Popen[str]") -> bool:
         """Wait until it has trained so many epochs more; False if it ends first."""
@@ -117,8 +135,7 @@ class Trial:
     def check(self, code: int) -> None:
         """Raise `NDEError` with what it said if that is not the exit code of a study that came to its end."""
         if code:
-            said = (self.home / "output.txt").read_text(encoding="utf-8")[-2000:]
-            raise NDEError(f"{self.folder}: ended with exit code {code}: {said}")
+            raise NDEError(f"{self.folder}: ended with exit code {code}: {self.last_words}")
 
 
 def send_signals(home: Path, n_sequences: int, seed: int) -> Finding:
@@ -236,14 +253,8 @@ def full_disk(home: Path, n_kills: int, seed: int) -> Finding:
     with small_disk(study.home / "nde-runs", 48) as disk:  # with room for two reports of 5 MiB
         driver = begin("run", "study.yaml", "--tracking-uri", store, cwd=study.home)
         study.has_gone_on(20, driver)
-        with (disk / "filler").open("wb", buffering=0) as filler:
-            try:
-                while True:
-                    filler.write(b"0" * 4096)
-            except OSError:  # as it should be
-                pass
-        code = driver.wait()
-        (disk / "filler").unlink()
+        with filled_up(disk):
+            code = driver.wait()
         study.run("--tracking-uri", store)
         return Finding(
             "a full disk", int(code == 1), audit(study.folder), front_of(study.folder) == front_of(alone.folder)

@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,17 +18,17 @@ from typing import Any
 from studies.cluster import FOLDER
 from studies.watchdog import left_in
 
-_COMMAND = [sys.executable, "-c", "import sys; from studies.cli import main; sys.exit(main())"]
+_COMMAND = (sys.executable, "-m", "studies.cli")
 PATIENCE_S = 300.0
 _UNDEAD_S = 10.0
 _HOP = ("connection", "transfer-encoding", "content-length", "date", "server")  # headers that a proxy makes itself
 
 
-def begin(*args: object, cwd: Path) -> "subprocess.Popen[str]":
-    """Start `nde-study ARGS` in a process of its own."""
+def begin(*args: object, cwd: Path, program: Sequence[str] = _COMMAND) -> "subprocess.Popen[str]":
+    """Start `nde-study ARGS` in a process of its own; `program` is what stands for `nde-study`."""
     with (cwd / "output.txt").open("a", encoding="utf-8") as output:
         return subprocess.Popen(
-            [*_COMMAND, *map(str, args)],
+            [*program, *map(str, args)],
             cwd=cwd,
             stdout=output,
             stderr=output,
@@ -202,3 +202,16 @@ def small_disk(folder: Path, mebibytes: int) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", folder], check=True)
+
+
+@contextmanager
+def filled_up(disk: Path) -> Iterator[None]:
+    """A disk with no room, within the block."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):  # as it should be
+        while True:
+            file.write(b"0" * 4096)
+    try:
+        yield
+    finally:
+        filler.unlink()
