@@ -173,8 +173,8 @@ class EventLog:
 
 
 def drop_torn_line(path: Path) -> None:
-    """Cut off the half a line that a killed writer may have left; a missing file has none."""
-    if not path.exists():
+    """Cut off the half a line that a killed writer may have left; what is no file has none."""
+    if not path.is_file():
         return
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1

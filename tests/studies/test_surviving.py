@@ -1,4 +1,4 @@
-"""The faults that a study survives, a few times; `nde-study bench faults` and `bench soak` bring them about more often."""
+"""The faults that a study survives, a few times; `nde-study bench faults` and `bench soak` bring more about."""
 
 import json
 import os
