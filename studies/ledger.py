@@ -41,7 +41,7 @@ from studies.event_log import EventLog, drop_torn_line
 from studies.events import Definition, Digest, Entry, Event, Placement, Tracking, entry_data
 from studies.history import Saved
 from studies.locks import is_locked
-from studies.proposals import JOURNAL, agreeing_proposals, drop_proposals, open_proposals
+from studies.proposals import JOURNAL, agreeing_proposals, answering, drop_proposals, open_proposals
 from studies.reading import SPEC, catch_up, read_history
 from studies.replay import dimension_values, enqueue_reruns, tell
 from studies.secret import without_password
@@ -458,7 +458,9 @@ class Ledger:
         enqueue_reruns(self.proposals, self.spec, history)
 
     def _tell(self, number: int) -> None:
-        tell(self.proposals, self.trial(number), self.history.constraints.get(number, {}), self.spec.objective_metrics)
+        trial, constraints = self.trial(number), self.history.constraints.get(number, {})
+        with answering(self._given_storage or self.spec.storage):
+            tell(self.proposals, trial, constraints, self.spec.objective_metrics)
 
 
 def _definition(spec: StudySpec) -> Definition:

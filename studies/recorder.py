@@ -18,11 +18,13 @@ from studies.ending import Ending
 from studies.event_log import LedgerUnwritable
 from studies.ledger import Ledger
 from studies.messages import ORDER, Message, Order, Unwritable
+from studies.proposals import StorageError
 from studies.search import LedgerSearcher
 from studies.silence import Silence, silence
 from studies.tracking import Tracker
 from studies.trial_files import ERROR
 
+_UNWRITABLE = (LedgerUnwritable, StorageError)  # Tune would tell of it with all its frames
 _LOOK_S = 5.0  # between two looks for silent trials: a file of each running one, which may lie on a network
 _MAX_LOSSES = 3  # of the workers of one trial: then it is the trial that kills them
 # How Ray words it: the type of an error does not come with its text.
@@ -60,7 +62,7 @@ class Recorder(tune.Callback):
         """An epoch is done, or the trial ended by itself; return whether it goes no further."""
         try:
             ends = self._books.note(message)
-        except LedgerUnwritable as error:
+        except _UNWRITABLE as error:
             self._stop(str(error))
             return True
         if isinstance(message.news, Unwritable):
@@ -106,7 +108,7 @@ class Recorder(tune.Callback):
                 cause = Cause.MEMORY if is_memory else Cause.LOST if _LOST.search(error) else Cause.ERROR
                 self._books.end(number, status, self._placed(error) + _reason(error), cause)
             self._changed(number)
-        except LedgerUnwritable as unwritable:
+        except _UNWRITABLE as unwritable:
             self._stop(str(unwritable))
 
     def _placed(self, error: str) -> str:

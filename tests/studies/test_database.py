@@ -1,8 +1,10 @@
 """A study whose proposals are in a real PostgreSQL."""
 
+import signal
+
 import pytest
-from command_line import SMALL, nde_study
-from postgres import PASSWORD, postgres
+from command_line import SMALL, Ended, nde_study, of_kind, start, until
+from postgres import PASSWORD, postgres, postgres_server
 from test_search import HEAD, START, made_ledger, search
 
 from ndecore.errors import InputError
@@ -98,3 +100,26 @@ def test_a_study_runs_with_its_proposals_in_a_database(database, tmp_path):
     added = nde_study("resume", "small", "--trials", "+1", cwd=tmp_path, NDE_STUDY_STORAGE=database)
     assert (added.code, added.err) == (0, "")
     assert len(Ledger(tmp_path / "nde-runs" / "small").record().trials) == 7
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_a_database_that_dies_in_mid_study_costs_nothing_that_was_finished(tmp_path, port):
+    (tmp_path / "small.yaml").write_text(SMALL)
+    folder = tmp_path / "nde-runs" / "small"
+    with postgres_server(tmp_path / "server", port) as server:
+        driver = start("run", "small.yaml", "--storage", server.url, cwd=tmp_path)
+        until(lambda: of_kind(folder, "ended"), driver)
+        server.stop(signal.SIGQUIT)
+        ended = Ended(driver)
+        assert ended.code == 1
+        assert ended.err.count("\n") == 1, ended.err
+        assert "cannot be used" in ended.err
+        assert PASSWORD not in ended.err
+        finished = {event["number"] for event in of_kind(folder, "ended")}
+        server.start()
+        resumed = nde_study("resume", "small", "--storage", server.url, cwd=tmp_path)
+        assert (resumed.code, resumed.err) == (0, "")
+    numbers = [event["number"] for event in of_kind(folder, "ended")]
+    assert sorted(numbers) == list(range(6))
+    assert finished <= set(numbers)
