@@ -42,6 +42,7 @@ _COSTS = (
     Metric("peak_memory", "MiB", Direction.MINIMIZE, "peak memory"),
 )
 COSTS = tuple(metric.name for metric in _COSTS)  # what every run is measured by, whatever the task
+TRAINING_COSTS = ("train_s", "train_work")  # those of them that grow with each epoch
 
 ACCURACY = Metric("accuracy", "1", Direction.MAXIMIZE, is_share=True)
 CROSS_ENTROPY = Metric("loss", "nats", Direction.MINIMIZE)
@@ -92,6 +93,11 @@ class EpochRecord:
 
 
 _FIELDS = {"parameters": "n_parameters", "peak_memory": "peak_memory_mib"}  # of a cost, where it has another name
+
+
+def counts_epochs(objectives: Sequence[Metric]) -> bool:
+    """Whether an objective is a cost of training, so that less of it is another trade-off."""
+    return any(metric.name in TRAINING_COSTS for metric in objectives)
 
 
 def mean_record(records: Sequence[EpochRecord]) -> EpochRecord:

@@ -3,7 +3,7 @@
 A config with `stop_after` trains so many epochs of the same schedules, and comes to the same weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -13,11 +13,12 @@ from ndecore.errors import InputError
 from ndecore.hyperparameters import last_epoch
 from ndecore.metrics import EpochRecord
 from reports.export import ExportedConfig, exported
-from reports.pareto import cost_matrix, dominated_share, feasible_trials, non_dominated
+from reports.pareto import Costs, cost_matrix, dominated_share, feasible_trials, non_dominated
 from reports.records import StudyRecord, TrialRecord, TrialStatus
 
-_TRAINING_COSTS = ("train_s", "train_work")
 _RADIUS = 1  # epochs on either side over which a score is smoothed
+
+Moment = tuple[int, int]  # a trial and an epoch of it
 
 
 @dataclass(frozen=True)
@@ -58,21 +59,23 @@ class AnytimeFront:
     of_whole: float
 
 
-def counts_epochs(study: StudyRecord) -> bool:
-    """Whether an objective is a cost of training, so that less of it is another trade-off."""
-    return any(metric.name in _TRAINING_COSTS for metric in study.objectives)
-
-
-def candidates(study: StudyRecord) -> tuple[Candidate, ...]:
+def candidates(study: StudyRecord, among: Collection[Moment] | None = None) -> tuple[Candidate, ...]:
     """Each epoch of each trial that has some, whatever became of it, within the study's bounds.
 
     The solver gap is that of the epoch where it was measured, else of the next one where it was, else of the last
     before: it seldom falls in a training. An epoch of a trial without any is no candidate.
+
+    Args:
+        study: with its trials.
+        among: the only ones that are looked at; all if None.
     """
+    wanted = None if among is None else {number for number, _ in among}
     return tuple(
         candidate
         for trial in study.trials
-        for i in range(len(trial.epochs))
+        if wanted is None or trial.number in wanted
+        for i, record in enumerate(trial.epochs)
+        if among is None or (trial.number, record.epoch) in among
         if (candidate := _candidate(trial, i)) is not None
         and candidate.trial.is_feasible(study.max_solver_gap, study.thresholds)
         and candidate.trial.values(study.objectives) is not None
@@ -95,9 +98,7 @@ def anytime_front(study: StudyRecord) -> AnytimeFront:
     Of hundreds of epochs the best by chance would be chosen otherwise, and the choice would flatter it.
     """
     found = candidates(study)
-    curves = {trial.number: trial.epochs for trial in study.trials}
-    smoothed = [replace(c.trial, epochs=(_smoothed(c, curves[c.trial.number]),)) for c in found]
-    costs = cost_matrix(smoothed, study.objectives)
+    costs = _smoothed_costs(study, found)
     members = sorted(np.flatnonzero(non_dominated(costs)), key=lambda i: (*costs[i], i))
     whole = cost_matrix(feasible_trials(study), study.objectives)
     boxed = np.vstack([costs[members], whole])
@@ -106,6 +107,13 @@ def anytime_front(study: StudyRecord) -> AnytimeFront:
         dominated_share(costs[members], boxed),
         dominated_share(whole, boxed) if len(whole) else 0.0,
     )
+
+
+def members_among(study: StudyRecord, among: Collection[Moment]) -> frozenset[Moment]:
+    """Those epochs that none of the others dominates, compared as for `anytime_front`."""
+    found = candidates(study, among)
+    kept = non_dominated(_smoothed_costs(study, found))
+    return frozenset((c.trial.number, c.epoch) for c, is_kept in zip(found, kept, strict=True) if is_kept)
 
 
 def exported_candidate(study: StudyRecord, found: Candidate) -> ExportedConfig:
@@ -134,6 +142,12 @@ def _gap(epochs: Sequence[EpochRecord], index: int) -> float | None:
     later = (each.solver_gap for each in epochs[index:])
     before = (each.solver_gap for each in reversed(epochs[:index]))
     return next((gap for gap in (*later, *before) if gap is not None), None)
+
+
+def _smoothed_costs(study: StudyRecord, found: Sequence[Candidate]) -> Costs:
+    curves = {trial.number: trial.epochs for trial in study.trials}
+    smoothed = [replace(c.trial, epochs=(_smoothed(c, curves[c.trial.number]),)) for c in found]
+    return cost_matrix(smoothed, study.objectives)
 
 
 def _smoothed(found: Candidate, curve: Sequence[EpochRecord]) -> EpochRecord:

@@ -139,7 +139,7 @@ class Epoch:
     worker_s: float = 0.0  # s that it took
     points: tuple[SweptPoint, ...] = ()
     deployment: Deployment | None = None  # with which the record was measured; the trial's own settings if None
-    weights: Digest | None = None  # of the last epoch, what was saved
+    weights: Digest | None = None  # of what holds them: after the last epoch their file, else the checkpoint
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ class Saved:
 
     epoch: int
     path: str  # below the trial's folder
+    digest: Digest | None = None  # where it may be kept for its weights
 
 
 class History:
@@ -184,8 +185,8 @@ class History:
         self._sweep(number, event.points)
         self.worker_s[number] += event.worker_s
         if event.checkpoint:
-            self.saved[number].append(Saved(record.epoch, event.checkpoint))
-        if event.weights:
+            self.saved[number].append(Saved(record.epoch, event.checkpoint, event.weights))
+        elif event.weights:
             self.weights[number] = event.weights
 
     @_take.register

@@ -40,13 +40,14 @@ from studies.constraints import constraints_of
 from studies.event_log import EventLog, drop_torn_line
 from studies.events import Definition, Digest, Entry, Event, Placement, Tracking, entry_data
 from studies.history import Saved
+from studies.kept_epochs import KeptEpochs
 from studies.locks import is_locked
 from studies.proposals import JOURNAL, agreeing_proposals, answering, drop_proposals, open_proposals
 from studies.reading import SPEC, catch_up, read_history
 from studies.replay import dimension_values, enqueue_reruns, tell
 from studies.secret import without_password
 from studies.spec import StudySpec, load_spec
-from studies.trial_files import ERROR, WEIGHTS, attempt_folder, check_whole, settle, settle_all, trial_folder
+from studies.trial_files import ERROR, WEIGHTS, attempt_folder, check_whole, settle, trial_folder, unsettled
 
 _EVENTS = "events.jsonl"
 
@@ -92,6 +93,7 @@ class Ledger:
             raise InputError(f"no study {folder.name!r} under {folder.parent}, there are: {known}")
         self.folder, self._clock = folder, clock
         self._log = EventLog(folder / _EVENTS)
+        self._kept = KeptEpochs(folder)
         self._load()
         if storage is not None and without_password(storage) != self.spec.storage:
             got = f"got {without_password(storage)}, allowed: {self.spec.storage or 'none'}"
@@ -261,6 +263,24 @@ class Ledger:
             check_whole(path, expected)
         return path
 
+    def epoch_weights(self, number: int, epoch: int) -> Path:
+        """The checkpoint of an epoch before the last, which holds its weights.
+
+        Raises:
+            InputError: it is not kept, was cut off or changed.
+        """
+        saved = next((each for each in self.history.saved[number] if each.epoch == epoch), None)
+        path = self._kept.path(number, epoch, self.history.saved)
+        if saved is None or path is None:
+            raise InputError(
+                f"{number}@{epoch}: its weights are not kept, since it was not on the anytime front when its trial "
+                f"ended, or another one has taken its place; allowed: `nde-study resume {self.name} --rerun "
+                f"{number}@{epoch}`, which trains it again"
+            )
+        if saved.digest is not None:
+            check_whole(path, saved.digest)
+        return path
+
     def trial_folder(self, number: int) -> Path:
         """Where the files of a trial are kept."""
         return trial_folder(self.folder, number)
@@ -406,12 +426,13 @@ class Ledger:
         constraints = constraints_of(self.trial(number), status, self.spec)
         self._append(events.Ended(number, status, printable(reason), cause, worker_s, constraints))
         self._tell(number)
-        settle(self.folder, number, self.history.attempts[number])
+        self._settle(number)
 
     def stopped_early(self, number: int, by: StoppedBy) -> None:
         """A rule has stopped a trial after the epoch that came last; its last checkpoint is kept."""
         self._append(events.Ended(number, TrialStatus.STOPPED, printable(str(by)), stopped_by=by))
         self._tell(number)
+        self._sift(number)
 
     def confirming(self, trials: Sequence[int]) -> None:
         """These trials are to be trained again with new seeds."""
@@ -453,9 +474,18 @@ class Ledger:
         for frozen in self.proposals.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if frozen.number in history.constraints:
                 self._tell(frozen.number)
-        settled = set(history.ended) - set(self.stopped_trials)  # a stopped trial may be taken up again
-        settle_all(self.folder, history.attempts, settled)
+        for number in unsettled(self.folder, set(history.ended) - set(self.stopped_trials)):
+            self._settle(number)
         enqueue_reruns(self.proposals, self.spec, history)
+
+    def _settle(self, number: int) -> None:
+        settle(self.folder, number, self.history.attempts[number], self._sift(number))
+
+    def _sift(self, number: int) -> dict[int, Path]:
+        """The checkpoints of an ended trial that are kept for their weights; a stopped one may be taken up again."""
+        if not self.spec.keeps_epochs:
+            return {}
+        return self._kept.sift(self.record(), self.trial(number), self.history.saved)
 
     def _tell(self, number: int) -> None:
         trial, constraints = self.trial(number), self.history.constraints.get(number, {})

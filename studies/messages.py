@@ -25,6 +25,7 @@ class Order:
     files: WorkerFiles = DIRECT  # how they are reached
     checkpoint: Path | None = None  # to go on from
     checkpoint_every: int = 1  # epochs
+    keeps_epochs: bool = False  # whether no checkpoint is removed before the trial ends
     timeout_s: float | None = None  # of the whole trial
     spent_s: float = 0.0  # by earlier attempts
     solvers: tuple[str, ...] = ()  # with which its model is solved once more at the end,
@@ -44,7 +45,7 @@ class EpochDone:
     record: EpochRecord
     checkpoint: str = ""  # below the trial's folder
     points: tuple[SweptPoint, ...] = ()  # of the last epoch
-    weights: Digest | None = None  # of the last epoch
+    weights: Digest | None = None  # of what holds them: after the last epoch their file, else a checkpoint to be kept
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def export_model(ledger: Ledger, exported: ExportedConfig, folder: Path) -> None
         NDEError: the weights do not give what the study had measured.
     """
     plan = build_exported(exported, ledger.folder)
-    model = trained_model(plan, ledger.whole_weights(exported.trial))
+    model = trained_model(plan, _weights_of(exported, ledger))
     measured = _measured(plan, model, exported)
     if plan.n_seeds > 1:
         exported = _of_first_seed(exported, measured)
@@ -79,6 +79,13 @@ def export_model(ledger: Ledger, exported: ExportedConfig, folder: Path) -> None
             whole.rename(folder)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written: {error.strerror or error}") from error
+
+
+def _weights_of(exported: ExportedConfig, ledger: Ledger) -> Path:
+    stop_after = exported.config.get("stop_after")
+    if stop_after is None or stop_after == ledger.trial(exported.trial).config.get("stop_after"):
+        return ledger.whole_weights(exported.trial)
+    return ledger.epoch_weights(exported.trial, stop_after)  # the trial itself has gone on
 
 
 def check_free(folder: Path, overwrite: bool) -> None:

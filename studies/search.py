@@ -126,6 +126,7 @@ class LedgerSearcher(Searcher):
             files=self._files,
             checkpoint=attempt.checkpoint,
             checkpoint_every=spec.checkpoint_every,
+            keeps_epochs=spec.keeps_epochs,
             timeout_s=spec.timeout_s,
             spent_s=attempt.worker_s,
             solvers=evaluate.solver if evaluate else (),

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from ndecore.metrics import COSTS, METRICS, Metric
+from ndecore.metrics import COSTS, METRICS, Metric, counts_epochs
 from ndecore.tasks import TASKS
 from reports.codec import encode
 from reports.records import Threshold
@@ -84,6 +84,11 @@ class StudySpec(BaseModel):
     epoch_gaps: bool = Field(
         default=False, description="true or false, whether the solver gap is estimated after every epoch"
     )
+    epoch_weights: bool | None = Field(
+        default=None,
+        description="true or false, whether the weights of epochs on the anytime front are kept; where it is not said, "
+        "if a cost of training is an objective",
+    )
     timeout_s: float | None = Field(
         default=None, gt=0, allow_inf_nan=False, description="a finite number > 0, seconds of training of one trial"
     )
@@ -101,6 +106,11 @@ class StudySpec(BaseModel):
     declared_space: Space = Field(alias="space", description="what `space` says, before `fixed`")
     fixed: Mapping[str, Value] = Field(description="a mapping of parameters to values")
     start: tuple[StartConfig, ...] = Field(alias="start_from", description="configs proposed first, at most `trials`")
+
+    @property
+    def keeps_epochs(self) -> bool:
+        """Whether the weights of epochs on the anytime front are kept."""
+        return counts_epochs(self.objective_metrics) if self.epoch_weights is None else self.epoch_weights
 
     @cached_property
     def space(self) -> Space:

@@ -129,11 +129,15 @@ class TrialTrainable(tune.Trainable):
                 weights = digest(content)
             elif record.epoch % self._order.checkpoint_every == 0:
                 name = checkpoint_name(folder, record.epoch)
-                self._saved.append(folder.parent / name)
-                files.write(self._saved[-1], _bytes(self._state.state_dict()))
-                for old in self._saved[:-_KEPT]:
-                    files.remove(old)
-                self._saved = self._saved[-_KEPT:]
+                content = _bytes(self._state.state_dict())
+                files.write(folder.parent / name, content)
+                if self._order.keeps_epochs:
+                    weights = digest(content)
+                else:
+                    self._saved.append(folder.parent / name)
+                    for old in self._saved[:-_KEPT]:
+                        files.remove(old)
+                    self._saved = self._saved[-_KEPT:]
         except OSError as error:
             return Unwritable(f"{folder}: cannot be written: {error.strerror or error}")
         return EpochDone(record, name, points, weights)

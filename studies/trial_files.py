@@ -11,12 +11,15 @@ import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from ndecore.errors import InputError
 from studies.events import Digest
 
 WEIGHTS, ERROR = "weights.pt", "error.txt"  # the latter: the traceback of a trial that failed
+EPOCH_FILES = "trials/*/epoch-*.pt"  # of trials that have ended, below the study's folder
+_NONE: Mapping[int, Path] = MappingProxyType({})
 
 
 def trial_folder(study_folder: Path, number: int) -> Path:
@@ -66,27 +69,35 @@ def check_whole(path: Path, expected: Digest) -> None:
         raise InputError(f"{path}: was changed since its trial ended: its checksum is another one; train it again")
 
 
-def settle(study_folder: Path, number: int, attempt: int) -> None:
-    """Keep of an ended trial its weights alone. Doing it twice, or half and again, comes to the same."""
+def epoch_file(study_folder: Path, number: int, epoch: int) -> Path:
+    """Where the checkpoint of an epoch of an ended trial is kept for its weights."""
+    return trial_folder(study_folder, number) / f"epoch-{epoch:06d}.pt"
+
+
+def settle(study_folder: Path, number: int, attempt: int, epochs: Mapping[int, Path] = _NONE) -> None:
+    """Keep of an ended trial its weights, and checkpoints of some epochs.
+
+    Doing it twice, or half and again, comes to the same.
+
+    Args:
+        study_folder: of the study.
+        number: of the trial.
+        attempt: the last.
+        epochs: the checkpoints.
+    """
     folder, weights = trial_folder(study_folder, number), attempt_folder(study_folder, number, attempt) / WEIGHTS
     if weights.exists():
         weights.replace(folder / WEIGHTS)
+    for epoch, checkpoint in epochs.items():
+        checkpoint.replace(epoch_file(study_folder, number, epoch))
     for left in folder.glob("attempt-*"):
         shutil.rmtree(left, ignore_errors=True)
 
 
-def settle_all(study_folder: Path, attempts: Mapping[int, int], ended: Collection[int]) -> None:
-    """Settle what a killed driver had not: trials that ended and still have the folder of an attempt.
-
-    Args:
-        study_folder: of the study.
-        attempts: the last of each trial.
-        ended: the numbers of the trials that have ended.
-    """
-    unsettled = {path.parent.name for path in study_folder.glob("trials/*/attempt-*")}
-    for number in ended:
-        if trial_folder(study_folder, number).name in unsettled:
-            settle(study_folder, number, attempts[number])
+def unsettled(study_folder: Path, ended: Collection[int]) -> list[int]:
+    """Those of the ended trials that a killed driver had not settled: they still have the folder of an attempt."""
+    left = {path.parent.name for path in study_folder.glob("trials/*/attempt-*")}
+    return [number for number in ended if trial_folder(study_folder, number).name in left]
 
 
 class WorkerFiles(Protocol):

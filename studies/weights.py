@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -16,6 +17,8 @@ from ndecore.training import TrainPlan
 def trained_model(plan: TrainPlan, path: Path) -> nn.Module:
     """The plan's model with the weights in a file, by its suffix: `.safetensors`, or torch's own of tensors alone.
 
+    A checkpoint, which holds weights among other things, will do.
+
     Raises:
         InputError: there is no such file, it holds something else, or weights of another model.
     """
@@ -23,11 +26,13 @@ def trained_model(plan: TrainPlan, path: Path) -> nn.Module:
     try:
         # Neither runs code: what is no plain tensor is refused.
         is_safe = path.suffix == ".safetensors"
-        weights = load_file(path) if is_safe else torch.load(path, weights_only=True, map_location="cpu")
+        weights: Any = load_file(path) if is_safe else torch.load(path, weights_only=True, map_location="cpu")
     except FileNotFoundError as error:
         raise InputError(f"{path}: is not there: the weights of a trial are beside its study's ledger") from error
     except (SafetensorError, UnpicklingError, RuntimeError, EOFError, OSError) as error:
         raise InputError(f"{path}: holds no weights, or was cut off: {_one_line(error)}") from error
+    if isinstance(weights.get("model"), dict):  # a checkpoint
+        weights = weights["model"]
     try:
         model.load_state_dict(weights)
     except (RuntimeError, TypeError) as error:

@@ -9,8 +9,8 @@ import os
 import sys
 import threading
 import time
-from importlib import import_module
 from pathlib import Path
+from runpy import run_module
 
 _LOOK_S = 0.2  # between two looks at the file
 
@@ -54,12 +54,6 @@ class Inside:
             self._read()
 
 
-def main() -> int:
-    """`nde-study` with the arguments after the first, which is the file."""
-    Inside(Path(sys.argv[1])).obey()
-    code: int = import_module("studies.cli").main(sys.argv[2:])
-    return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+if __name__ == "__main__":  # `nde-study` with the arguments after the first, which is the file
+    Inside(Path(sys.argv.pop(1))).obey()
+    run_module("studies.cli", run_name="__main__")

@@ -27,7 +27,7 @@ EXAMPLES = """  nde-study export quickstart --top knee -o knee.yaml
   nde-study export quickstart --bound 'accuracy >= 0.97' -o cheap.yaml
   nde-study export quickstart --top knee -o knee --register
   nde-study export quickstart --best accuracy --deploy bosh3:1e-2 -o fast
-  nde-study export quickstart --at 12@5 -o short.yaml    see `nde-study show quickstart --anytime`
+  nde-study export quickstart --at 12@5 -o short         see `nde-study show quickstart --anytime`
   nde-study export quickstart --all -o front"""
 
 
@@ -50,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     rule.add_argument("--bound", metavar="BOUND", help='fewest NFE within a bound such as "accuracy >= 0.97"')
     rule.add_argument("--max-nfe", type=float, metavar="N", help="best score with at most so many NFE")
     rule.add_argument("--all", action="store_true", help="every member of the front")
-    rule.add_argument("--at", metavar="TRIAL@EPOCH", help="a trial as it was after an epoch, such as 12@5; no weights")
+    rule.add_argument("--at", metavar="TRIAL@EPOCH", help="a trial as it was after an epoch, such as 12@5")
     parser.add_argument(
         "--deploy",
         metavar="SOLVER:RTOL",
@@ -73,7 +73,7 @@ def main(args: argparse.Namespace) -> int:
     study = find_study(args.study, args.root, args.tracking_uri)
     rules = {name: getattr(args, name) for name in ("top", "best", "max_nfe", "all", "deploy")}
     if args.at:
-        configs = _at(args, study, is_text)
+        configs = _at(args, study)
     else:
         configs = choose(study, **rules, bound=_bound(args.bound, study) if args.bound else None)
     if is_text:
@@ -86,10 +86,9 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _at(args: argparse.Namespace, study: StudyRecord, is_text: bool) -> tuple[ExportedConfig, ...]:
-    if not is_text or args.deploy:
-        got = "--deploy" if is_text else str(args.output)
-        raise InputError(f"--at: got {got}, allowed: a file ending in .yaml; the weights of an epoch are not kept")
+def _at(args: argparse.Namespace, study: StudyRecord) -> tuple[ExportedConfig, ...]:
+    if args.deploy:
+        raise InputError("--at: got --deploy too, allowed: one of them")
     try:
         return (exported_candidate(study, candidate(study, args.at)),)
     except InputError as error:

@@ -14,6 +14,7 @@ EXAMPLES = """  nde-study resume quickstart
   nde-study resume quickstart --trials +50
   nde-study resume quickstart --detach                    in a process of its own; see `attach` and `stop`
   nde-study resume quickstart --rerun 7 --epochs 200      trial 7 again, longer, as a new trial
+  nde-study resume quickstart --rerun 7@5                 five epochs of it, to be confirmed, say
   nde-study resume quickstart --take-up all               train what a rule stopped to its end
   nde-study resume my_study --retry-failed                after a fix in my_task.py"""
 
@@ -22,7 +23,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("study", help="its name; `nde-study ls` lists them")
     parser.add_argument("--trials", type=added_trials, default=0, metavar="+N", help="add trials")
-    parser.add_argument("--rerun", type=whole_number(0), metavar="TRIAL", help="run this trial again, longer")
+    parser.add_argument(
+        "--rerun",
+        type=_rerun,
+        metavar="TRIAL",
+        help="run this trial again, longer; or as 7@5 for five epochs of the same schedules",
+    )
     parser.add_argument("--epochs", type=whole_number(1), metavar="N", help="of the trial that is run again")
     parser.add_argument(
         "--retry-failed",
@@ -41,6 +47,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_place(parser)
 
 
+def _rerun(text: str) -> tuple[int, int | None]:
+    """The number of a trial, and after which epoch it ends."""
+    number, at, epoch = text.partition("@")
+    return whole_number(0)(number), whole_number(1)(epoch) if at else None
+
+
 def _trials(text: str) -> tuple[int, ...] | None:
     """The numbers; None for all."""
     if text == "all":
@@ -52,7 +64,8 @@ def _trials(text: str) -> tuple[int, ...] | None:
 
 def main(args: argparse.Namespace) -> int:
     """Resume, then print the front and where to go from here."""
-    if (args.rerun is None) != (args.epochs is None):
+    number, stop_after = args.rerun or (None, None)
+    if (args.rerun is None) != (args.epochs is None) and stop_after is None:
         got, lacking = ("--epochs", "--rerun TRIAL") if args.rerun is None else ("--rerun", "--epochs N")
         raise InputError(f"{got}: got no {lacking}, allowed: both or none; add {lacking}")
     if args.rerun is not None and args.trials:
@@ -65,7 +78,8 @@ def main(args: argparse.Namespace) -> int:
         return detach("resume", args)
     if args.retry_failed:
         try_originals(args.study, args.root, args.debug)
-    changes = {"epochs": args.epochs} if args.epochs else {}
-    more = More(args.trials, args.rerun, changes, args.retry_failed, args.take_up)
+    asked = {"epochs": args.epochs, "stop_after": stop_after}
+    changes = {name: value for name, value in asked.items() if value is not None}
+    more = More(args.trials, number, changes, args.retry_failed, args.take_up)
     where = place_of(args, None)
     return watched(args, lambda driver, on_change: driver.resume_study(args.study, where, on_change, more))

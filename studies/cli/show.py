@@ -3,7 +3,8 @@
 import argparse
 import json
 
-from reports.anytime import anytime_front, counts_epochs
+from ndecore.metrics import counts_epochs
+from reports.anytime import anytime_front
 from reports.pareto import front
 from reports.tables import study_summary
 from studies.cli.anytime_table import anytime_data, print_anytime
@@ -38,7 +39,7 @@ def main(args: argparse.Namespace) -> int:
     else:
         console = terminal()
         print_study(study, console)
-        if counts_epochs(study) and front(study):
+        if counts_epochs(study.objectives) and front(study):
             found = anytime_front(study)
             gain = f"hypervolume x {found.hypervolume / found.of_whole:.2f}"
             told = f"Every epoch as a model of its own: {gain} (nde-study show {study.name} --anytime)."

@@ -6,8 +6,8 @@ import pytest
 from made_up_studies import study_of, trial
 
 from ndecore.errors import InputError
-from ndecore.metrics import METRICS
-from reports.anytime import anytime_front, candidate, candidates, counts_epochs, exported_candidate
+from ndecore.metrics import METRICS, counts_epochs
+from reports.anytime import anytime_front, candidate, candidates, exported_candidate
 from reports.records import TrialStatus
 
 OBJECTIVES = tuple(METRICS[name] for name in ("accuracy", "nfe", "train_work"))
@@ -85,5 +85,5 @@ def test_a_name_of_none_is_refused(name):
 
 
 def test_epochs_count_where_a_cost_of_training_is_an_objective():
-    assert counts_epochs(study(curve(1)))
-    assert not counts_epochs(study_of(curve(1), objectives=OBJECTIVES[:2]))
+    assert counts_epochs(OBJECTIVES)
+    assert not counts_epochs(OBJECTIVES[:2])

@@ -30,7 +30,7 @@ def test_the_front_over_epochs_is_shown_and_said_beside_that_of_trials(folder, c
     assert "nde-study show made --anytime" in " ".join(capsys.readouterr().out.split())
 
 
-def test_an_epoch_is_exported_as_a_config_and_not_with_weights_that_are_not_kept(folder, tmp_path, capsys):
+def test_an_epoch_is_exported_as_a_config_and_not_with_weights_that_are_gone(folder, tmp_path, capsys):
     asked = ["export", "made", "--root", str(folder), "--at"]
     assert main([*asked, "2@3", "-o", str(tmp_path / "short.yaml")]) == 0
     (found,) = read_yaml(tmp_path / "short.yaml")
@@ -40,5 +40,5 @@ def test_an_epoch_is_exported_as_a_config_and_not_with_weights_that_are_not_kept
     assert main([*asked, "2@30", "-o", str(tmp_path / "other.yaml")]) == 2
     err = capsys.readouterr().err
     assert "--at: got" in err
-    assert "the weights of an epoch are not kept" in err
+    assert "2@3: its weights are not kept" in err
     assert "--at: got '2@30', allowed: TRIAL@EPOCH" in err
