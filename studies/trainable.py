@@ -71,7 +71,9 @@ class TrialTrainable(tune.Trainable):
                 points = self._swept() if record.is_last and self._order.solvers else ()
                 if limit is not None and self._spent_s > limit:
                     raise TimedOut
-        except SystemExit as error:  # Ray would take it for a lost worker
+        except SystemExit as error:  # Ray would take it for a lost worker,
+            if hasattr(error, "ray_terminate_msg"):  # which this one is: somebody else has asked it to end
+                raise
             raise NDEError(f"its code asked to end the process: SystemExit: {error}") from error
         except DIVERGING as error:
             found = divergence(error, limit, self._state.step if self._state else 0)

@@ -177,7 +177,7 @@ def send_signals(home: Path, n_sequences: int, seed: int) -> Finding:
 
 
 def kill_workers(home: Path, n_kills: int, seed: int) -> Finding:
-    """kill -9 of a worker that trains."""
+    """A worker that trains is killed, or asked to end, in turn."""
     study, rng = Trial(home, "workers"), random.Random(seed)
     driver = begin("run", "study.yaml", cwd=study.home)
     n_done = 0
@@ -186,10 +186,10 @@ def kill_workers(home: Path, n_kills: int, seed: int) -> Finding:
             break
         time.sleep(rng.uniform(0.0, 0.5))
         for pid in workers_below(driver.pid)[:1]:
-            send(pid, signal.SIGKILL)
+            send(pid, (signal.SIGKILL, signal.SIGTERM)[n_done % 2])
             n_done += 1
     driver.wait()
-    return Finding("kill -9 of a worker", n_done, audit(study.folder), None)
+    return Finding("kill -9, and SIGTERM, of a worker", n_done, audit(study.folder), None)
 
 
 def kill_node(home: Path, n_kills: int, seed: int) -> Finding:

@@ -22,6 +22,7 @@ class Audit:
     trials: int
     attempts: int
     missing: int  # trials asked for that have not ended
+    failed: int  # for which there is no reason in these studies
     rerun: int  # finished trials that were begun again
     intervals_lost: int  # epochs that were told of and trained again, most in one trial
     optuna_open: int  # trials that Optuna holds for running
@@ -70,6 +71,7 @@ def audit(folder: Path, storage: str | None = None) -> Audit:
         trials=len(study.trials),
         attempts=attempts,
         missing=study.n_trials - sum(trial.status in _RUN_STATUS for trial in study.trials),
+        failed=sum(trial.status is TrialStatus.FAILED for trial in study.trials),
         rerun=rerun,
         intervals_lost=max(repeated.values(), default=0),
         optuna_open=len(is_open),

@@ -3,6 +3,7 @@
 import time
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import hypothesis
 import pytest
@@ -10,6 +11,7 @@ import sqlalchemy
 import torch
 from hypothesis import strategies as st
 
+from ndecore.errors import NDEError
 from reports.records import Cause
 from studies.build import complete
 from studies.calibration import calibrate
@@ -119,6 +121,16 @@ def test_out_of_memory_is_told_and_what_filled_it_is_let_go(tmp_path, monkeypatc
     result = trial._epoch()
     assert result == Diverged("out of memory: CUDA out of memory. Tried to allocate", Cause.MEMORY)
     assert trial._state is None
+
+
+def test_code_that_asks_to_end_the_process_is_told_apart_from_a_worker_that_is_asked_to_end(tmp_path, monkeypatch):
+    asked = SystemExit(1)
+    monkeypatch.setattr("studies.trainable.build", Mock(side_effect=asked))
+    with pytest.raises(NDEError, match="its code asked to end the process: SystemExit: 1"):
+        worker(tmp_path)._epoch()
+    asked.ray_terminate_msg = "The process receives a SIGTERM."  # as Ray's handler does
+    with pytest.raises(SystemExit):
+        worker(tmp_path)._epoch()
 
 
 def test_a_deadline_leaves_what_is_in_time_alone():
