@@ -34,8 +34,10 @@ def load_study(tracking: MlflowClient | str, name: str) -> StudyRecord:
     client = MlflowClient(tracking_uri=tracking) if isinstance(tracking, str) else tracking
     try:
         experiment = _experiment(client, name)
-        study_runs = _runs(client, experiment, Kind.STUDY)
-        trial_runs = _runs(client, experiment, Kind.TRIAL)
+        study_runs, trial_runs = (
+            _runs(client, experiment.experiment_id, f"tags.`{Tag.KIND}` = '{kind}'")
+            for kind in (Kind.STUDY, Kind.TRIAL)
+        )
     except MlflowException as error:
         raise InputError(f"{client.tracking_uri}: cannot be asked for studies: {error}.") from error
     if not study_runs:
@@ -53,14 +55,14 @@ def _experiment(client: MlflowClient, name: str) -> Experiment:
     return experiment
 
 
-def _runs(client: MlflowClient, experiment: Experiment, kind: Kind) -> list[Run]:
-    """All runs of a kind, the oldest first."""
+def _runs(client: MlflowClient, experiment_id: str, filter_string: str = "") -> list[Run]:
+    """All runs, or some, the oldest first."""
     runs: list[Run] = []
     token: str | None = None
     while True:
         page = client.search_runs(
-            [experiment.experiment_id],
-            filter_string=f"tags.`{Tag.KIND}` = '{kind}'",
+            [experiment_id],
+            filter_string=filter_string,
             max_results=_PAGE,
             order_by=["attributes.start_time ASC"],
             page_token=token,
@@ -105,7 +107,7 @@ def all_histories(uri: str, experiment_id: str) -> list[LoggedRun]:
     """Every run of an experiment that is not deleted, with its whole history of epochs: a request for each."""
     client = MlflowClient(tracking_uri=uri)
     found = []
-    for run in client.search_runs([experiment_id], max_results=_PAGE):
+    for run in _runs(client, experiment_id):
         number = run.data.tags.get(Tag.TRIAL)
         steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "epoch")]
         found.append(LoggedRun(None if number is None else int(number), run.info.status, sorted(steps)))
