@@ -10,7 +10,7 @@ from made_up_studies import realistic, study_of, trial
 
 from ndecore.errors import InputError
 from reports.config_files import read_yaml
-from reports.load import load_study
+from reports.load import all_histories, load_study
 from reports.pareto import front
 from reports.publish import publish
 from reports.report import study_report
@@ -59,6 +59,16 @@ def test_a_study_comes_back_from_mlflow_and_its_front_is_published_there(client,
     folder = tmp_path / "artifacts" / run_id / "artifacts"
     assert {c.trial for c in read_yaml(folder / "configs")} == {member.number for member in front(study)}
     assert json.loads((folder / "report.json").read_text())["knee"] == 1
+
+
+def test_runs_are_read_page_by_page_to_the_last(client, tmp_path, monkeypatch):
+    study = realistic()
+    write(client, study, tmp_path)
+    whole = load_study(client, study.name)
+    monkeypatch.setattr("reports.load._PAGE", 2)
+    assert load_study(client, study.name) == whole
+    numbers = {run.number for run in all_histories(client.tracking_uri, whole.experiment_id)}
+    assert numbers == {None, *(trial.number for trial in study.trials)}
 
 
 def test_what_the_store_bends_is_put_right(client, tmp_path):
