@@ -2,7 +2,9 @@
 
 import math
 import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import optuna
@@ -29,6 +31,42 @@ class TPE(TPESampler):
             warnings.simplefilter("ignore", ExperimentalWarning)
             # Grouped: a conditional space is searched as its sub-spaces, each with its own joint density.
             super().__init__(seed=seed, multivariate=True, group=True, n_startup_trials=_N_STARTUP)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> Any:
+        """The values of a sub-space when one of them is asked for; most trials are in few of many sub-spaces."""
+        found = self._search_space_group
+        groups = [tuple(group) for group in found.search_spaces] if found else []
+        sample = super().sample_relative
+
+        def sampled(names: tuple[str, ...]) -> dict[str, Any]:
+            return sample(study, trial, {name: search_space[name] for name in names if name in search_space})
+
+        return _OnDemand({name: names for names in groups for name in names}, sampled)
+
+
+class _OnDemand(Mapping[str, Any]):
+    """Values by name, made in groups.
+
+    Args:
+        groups: for each name, those that it is made with.
+        make: the values of a group, or some of them.
+    """
+
+    def __init__(
+        self, groups: Mapping[str, tuple[str, ...]], make: Callable[[tuple[str, ...]], Mapping[str, Any]]
+    ) -> None:
+        self._groups, self._make = groups, cache(make)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._make(self._groups[name])[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._groups if name in self._make(self._groups[name]))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 class NSGAII(NSGAIISampler):
