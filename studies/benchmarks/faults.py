@@ -144,36 +144,34 @@ def send_signals(home: Path, n_sequences: int, seed: int) -> Finding:
     They come at random moments, start-up and its last words included. What a driver that has ended by one leaves
     behind for ten seconds counts as undead.
     """
-    alone, study = (Trial(home / name, "victim", workers=1) for name in ("alone", "signals-0"))
+    alone = Trial(home / "alone", "victim", workers=1)
     alone.run()
-    rng, audits, n_undead, is_same = random.Random(seed), [], 0, True
-    driver: subprocess.Popen[str] | None = None
-    for n_done in range(n_sequences + 1):
-        if driver is None:
+    rng, left, n_undead = random.Random(seed), n_sequences, 0
+    audits, fronts = list[Audit](), [front_of(alone.folder)]
+    while left:
+        study, code = Trial(home / f"signals-{len(audits)}", "victim", workers=1), 1
+        while code:
             driver = begin("run", "study.yaml", cwd=study.home)
-        if n_done < n_sequences:
-            # Most of the time at work, now and then before that.
-            if rng.random() < 0.8:
-                study.has_gone_on(1, driver)
-            for _ in range(rng.randint(1, 3)):
-                time.sleep(rng.uniform(0.0, 1.5))
-                study.send(driver, rng)
-        ends_here = n_done == n_sequences
-        if ends_here or driver.poll() is not None:
+            while left and driver.poll() is None:
+                _send_sequence(study, driver, rng)
+                left -= 1
             code = driver.wait(PATIENCE_S)
-            if code == 0:
-                audits.append(audit(study.folder))
-                is_same &= front_of(study.folder) == front_of(alone.folder)
-                study = Trial(home / f"signals-{len(audits)}", "victim", workers=1)
-            else:
-                n_undead += undead(driver.pid)
-                if ends_here:
-                    study.run()
-                    audits.append(audit(study.folder))
-                    is_same &= front_of(study.folder) == front_of(alone.folder)
-            driver = None
-    found = total(audits)
-    return Finding("sequences of signals", n_sequences, replace(found, undead=n_undead), is_same)
+            n_undead += undead(driver.pid) if code else 0
+            if code and not left:
+                study.run()
+                break
+        audits.append(audit(study.folder))
+        fronts.append(front_of(study.folder))
+    is_same = all(each == fronts[0] for each in fronts)
+    return Finding("sequences of signals", n_sequences, replace(total(audits), undead=n_undead), is_same)
+
+
+def _send_sequence(study: Trial, driver: "subprocess.Popen[str]", rng: random.Random) -> None:
+    if rng.random() < 0.8:  # most of the time at work, now and then before that
+        study.has_gone_on(1, driver)
+    for _ in range(rng.randint(1, 3)):
+        time.sleep(rng.uniform(0.0, 1.5))
+        study.send(driver, rng)
 
 
 def kill_workers(home: Path, n_kills: int, seed: int) -> Finding:
