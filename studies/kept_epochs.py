@@ -36,6 +36,10 @@ class KeptEpochs:
             The checkpoints of the trial that are to be kept, by their epochs.
         """
         number = trial.number
+        if not checkpoints.get(number):  # as in a simulation: nothing of it can be kept
+            if self._front is not None and trial.epochs:
+                self._front |= {(number, trial.epochs[-1].epoch)}
+            return {}
         if self._front is None:
             self._front = self._found(study, checkpoints)
         others = frozenset(each for each in self._front if each[0] != number)
