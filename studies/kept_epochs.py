@@ -50,24 +50,23 @@ class KeptEpochs:
         if trial.status is TrialStatus.STOPPED:
             for left in own - self._front:
                 self._drop(left, study, checkpoints)
-        found = {epoch: self.path(number, epoch, checkpoints) for each, epoch in self._front if each == number}
+        found = {
+            each.epoch: self.path(number, each) for each in checkpoints[number] if (number, each.epoch) in self._front
+        }
         return {epoch: path for epoch, path in found.items() if path is not None}
 
-    def path(self, number: int, epoch: int, checkpoints: Checkpoints) -> Path | None:
-        """Where the checkpoint of an epoch is; None if it is not kept."""
-        settled = epoch_file(self._folder, number, epoch)
-        folder = trial_folder(self._folder, number)
-        written = (folder / saved.path for saved in checkpoints.get(number, ()) if saved.epoch == epoch)
-        return next((path for path in (settled, *written) if path.exists()), None)
+    def path(self, number: int, saved: Saved) -> Path | None:
+        """Where a checkpoint of a trial is; None if it is not kept."""
+        written = trial_folder(self._folder, number) / saved.path
+        return next((path for path in (epoch_file(self._folder, number, saved.epoch), written) if path.exists()), None)
 
     def _drop(self, moment: Moment, study: StudyRecord, checkpoints: Checkpoints) -> None:
         number, epoch = moment
         is_stopped = any(t.number == number and t.status is TrialStatus.STOPPED for t in study.trials)
-        if is_stopped and epoch in [saved.epoch for saved in checkpoints.get(number, ())[-_TO_GO_ON:]]:
-            return
-        path = self.path(number, epoch, checkpoints)
-        if path is not None:
-            path.unlink()
+        written = checkpoints.get(number, ())
+        for saved in written[:-_TO_GO_ON] if is_stopped else written:
+            if saved.epoch == epoch and (path := self.path(number, saved)):
+                path.unlink()
 
     def _found(self, study: StudyRecord, checkpoints: Checkpoints) -> frozenset[Moment]:
         """The epochs whose weights are there, the last ones of whole trials included."""
@@ -79,6 +78,6 @@ class KeptEpochs:
             for number, trial in ended.items()
             if trial.status is TrialStatus.STOPPED
             for saved in checkpoints.get(number, ())
-            if self.path(number, saved.epoch, checkpoints)
+            if self.path(number, saved)
         }
         return frozenset(last | settled | stopped)

@@ -270,7 +270,7 @@ class Ledger:
             InputError: it is not kept, was cut off or changed.
         """
         saved = next((each for each in self.history.saved[number] if each.epoch == epoch), None)
-        path = self._kept.path(number, epoch, self.history.saved)
+        path = self._kept.path(number, saved) if saved else None
         if saved is None or path is None:
             raise InputError(
                 f"{number}@{epoch}: its weights are not kept, since it was not on the anytime front when its trial "

@@ -56,7 +56,7 @@ def ray_job(spec: StudySpec, run: Sequence[str], workers: Nodes, pods: Pods) -> 
         "authOptions": {"mode": "token"},  # whoever reaches Ray's ports can run code
         "headGroupSpec": {
             "rayStartParams": {"num-cpus": "0"},
-            "template": _mounting(_template("ray-head", pods, _HEAD_CPUS, 0), pods),
+            "template": _template("ray-head", pods, _HEAD_CPUS, 0, mounts=True),
         },
         "workerGroupSpecs": [worker],
     }
@@ -79,20 +79,17 @@ def _name(study: str) -> str:
     return f"nde-{study.replace('_', '-')}"[:_LONGEST].rstrip("-")
 
 
-def _template(name: str, pods: Pods, cpus: int, gpus: int) -> dict[str, Any]:
+def _template(name: str, pods: Pods, cpus: int, gpus: int, *, mounts: bool = False) -> dict[str, Any]:
     amounts: dict[str, Any] = {"cpu": str(cpus), "memory": pods.memory}
     if gpus:
         amounts["nvidia.com/gpu"] = str(gpus)
-    container = {
+    container: dict[str, Any] = {
         "name": name,
         "image": pods.image,
         "resources": {"requests": amounts, "limits": dict(amounts)},
     }
-    return {"spec": {"containers": [container]}}
-
-
-def _mounting(template: dict[str, Any], pods: Pods) -> dict[str, Any]:
-    pod = template["spec"]
-    pod["containers"][0]["volumeMounts"] = [{"name": _VOLUME, "mountPath": pods.mount}]
-    pod["volumes"] = [{"name": _VOLUME, "persistentVolumeClaim": {"claimName": pods.claim}}]
-    return template
+    pod: dict[str, Any] = {"containers": [container]}
+    if mounts:
+        container["volumeMounts"] = [{"name": _VOLUME, "mountPath": pods.mount}]
+        pod["volumes"] = [{"name": _VOLUME, "persistentVolumeClaim": {"claimName": pods.claim}}]
+    return {"spec": pod}

@@ -4,8 +4,8 @@ import platform
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -254,14 +254,11 @@ def _close(ledger: Ledger, tracker: Tracker) -> None:
         ledger.tracked()
 
 
-@contextmanager
-def _ray(ledger: Ledger, where: Where, is_started: bool) -> Iterator[None]:
+def _ray(ledger: Ledger, where: Where, is_started: bool) -> AbstractContextManager[None]:
     if is_started:
-        yield
-        return
+        return nullcontext()
     spec = ledger.spec.model_copy(update={"workers": where.workers or ledger.spec.workers})
-    with started_ray(spec, where.address):
-        yield
+    return started_ray(spec, where.address)
 
 
 def _resources(cpus: int, config: dict[str, Any]) -> tune.PlacementGroupFactory:

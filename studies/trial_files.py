@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Protocol
 
 from ndecore.errors import InputError
@@ -19,7 +18,6 @@ from studies.events import Digest
 
 WEIGHTS, ERROR = "weights.pt", "error.txt"  # the latter: the traceback of a trial that failed
 EPOCH_FILES = "trials/*/epoch-*.pt"  # of trials that have ended, below the study's folder
-_NONE: Mapping[int, Path] = MappingProxyType({})
 
 
 def trial_folder(study_folder: Path, number: int) -> Path:
@@ -74,7 +72,7 @@ def epoch_file(study_folder: Path, number: int, epoch: int) -> Path:
     return trial_folder(study_folder, number) / f"epoch-{epoch:06d}.pt"
 
 
-def settle(study_folder: Path, number: int, attempt: int, epochs: Mapping[int, Path] = _NONE) -> None:
+def settle(study_folder: Path, number: int, attempt: int, epochs: Mapping[int, Path]) -> None:
     """Keep of an ended trial its weights, and checkpoints of some epochs.
 
     Doing it twice, or half and again, comes to the same.

@@ -106,18 +106,18 @@ class Trial:
         """One signal to one of its processes. One that is stopped goes on after a while; one that ends has ended."""
         number = rng.choice(_SIGNALS)
         workers = workers_below(driver.pid)
-        if workers and rng.random() < 0.4 and self._n_losses < _FEW_LOSSES:
-            send(workers[0], number)
-            if number is signal.SIGSTOP:
-                time.sleep(rng.uniform(0.5, 3.0))
-                send(workers[0], signal.SIGCONT)
-            return
-        target = driver.pid if rng.random() < 0.7 else -driver.pid  # the group, as a terminal does
+        is_worker = workers and rng.random() < 0.4 and self._n_losses < _FEW_LOSSES
+        if is_worker:
+            target = workers[0]
+        elif rng.random() < 0.7:
+            target = driver.pid
+        else:
+            target = -driver.pid  # the group, as a terminal does
         send(target, number)
         if number is signal.SIGSTOP:
             time.sleep(rng.uniform(0.5, 3.0))
             send(target, signal.SIGCONT)
-        else:
+        elif not is_worker:
             with suppress(subprocess.TimeoutExpired):  # which the audit tells
                 driver.wait(PATIENCE_S)
 

@@ -61,9 +61,7 @@ def send(pid: int, number: signal.Signals) -> None:
 def undead(driver: int) -> int:
     """How many processes that a driver had started are there ten seconds after its end."""
     deadline = time.monotonic() + _UNDEAD_S
-    while left := left_in(f"{FOLDER}{driver}-"):
-        if time.monotonic() > deadline:
-            break
+    while (left := left_in(f"{FOLDER}{driver}-")) and time.monotonic() < deadline:
         time.sleep(0.1)
     return len(left)
 

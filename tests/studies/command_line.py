@@ -14,6 +14,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from ndecore.tasks import TASKS
+
 _COMMAND = [sys.executable, "-c", "import sys; from studies.cli import main; sys.exit(main())"]
 PATIENCE_S = 300.0
 
@@ -41,10 +45,32 @@ start_from:
 """
 
 
+ELSEWHERE = ("MLFLOW_TRACKING_URI", "NDE_STUDY_ROOT", "RAY_ADDRESS")  # variables that would lead a study there
+
+
 def environment(**more: str) -> dict[str, str]:
     """This process's, without what would lead a study elsewhere."""
-    ours = ("MLFLOW_TRACKING_URI", "NDE_STUDY_ROOT", "RAY_ADDRESS", "COLUMNS")
+    ours = (*ELSEWHERE, "COLUMNS")
     return {key: value for key, value in os.environ.items() if key not in ours} | more
+
+
+@contextmanager
+def installed_task(folder: Path, name: str, text: str) -> Iterator[None]:
+    """A package with a task, in `folder`, as if this process had been started with that on its path.
+
+    Args:
+        folder: where the package is made.
+        name: of the package and the task.
+        text: of its module, with the task as a class of that name, capitalised.
+    """
+    info = folder / f"{name}-1.dist-info"
+    info.mkdir()
+    (folder / f"{name}_task.py").write_text(text)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(f"[ndecore.tasks]\n{name} = {name}_task:{name.capitalize()}\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(vars(TASKS), "_targets", dict.fromkeys((*TASKS, name), ""))
+        yield
 
 
 def start(*args: object, cwd: Path, **env: str) -> "subprocess.Popen[str]":

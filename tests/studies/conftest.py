@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from command_line import SMALL, Ended, run_watched
+from command_line import ELSEWHERE, SMALL, Ended, run_watched
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,16 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
 
 
 @pytest.fixture
-def at_home(small: Small, monkeypatch: pytest.MonkeyPatch) -> Small:
+def nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For commands that are called in this process: no variable leads them elsewhere."""
+    for name in ELSEWHERE:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def at_home(small: Small, monkeypatch: pytest.MonkeyPatch, nowhere_else: None) -> Small:
     """The small study in the current directory, for commands that are called in this process."""
     monkeypatch.chdir(small.home)
-    for name in ("MLFLOW_TRACKING_URI", "NDE_STUDY_ROOT"):
-        monkeypatch.delenv(name, raising=False)
     return small
 
 

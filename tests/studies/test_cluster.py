@@ -13,12 +13,23 @@ from contextlib import suppress
 
 import pytest
 import ray
-from command_line import SPACE, Ended, descendants, environment, events, kill, nde_study, of_kind, start, until
+from command_line import (
+    SPACE,
+    Ended,
+    descendants,
+    environment,
+    events,
+    installed_task,
+    kill,
+    nde_study,
+    of_kind,
+    start,
+    until,
+)
 from ray.cluster_utils import Cluster
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import studies
-from ndecore.tasks import TASKS
 from reports.pareto import front
 from reports.records import Cause, TrialStatus
 from search_spaces.document import parse_document
@@ -87,12 +98,7 @@ CAN_HIDE = (
 def package(tmp_path_factory):
     """The package of the task, installed on all nodes."""
     package = tmp_path_factory.mktemp("package")
-    (package / "greedy_task.py").write_text(TASK)
-    (package / "greedy-1.dist-info").mkdir()
-    (package / "greedy-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: greedy\nVersion: 1\n")
-    (package / "greedy-1.dist-info" / "entry_points.txt").write_text("[ndecore.tasks]\ngreedy = greedy_task:Greedy\n")
-    with pytest.MonkeyPatch.context() as patch:  # as if this process had been started with the package installed
-        patch.setitem(vars(TASKS), "_targets", dict.fromkeys((*TASKS, "greedy"), ""))
+    with installed_task(package, "greedy", TASK):
         yield package
 
 
@@ -146,7 +152,7 @@ class Node:
 
 
 @pytest.fixture(scope="module")
-def cluster(home, package):
+def cluster():
     """Our code travels to its nodes, and files of tasks."""
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     yield cluster

@@ -9,10 +9,22 @@ from typing import NamedTuple
 
 import mlflow
 import pytest
-from command_line import SPACE, Ended, alive, descendants, interrupt, kill, nde_study, of_kind, start, until, workers
+from command_line import (
+    SPACE,
+    Ended,
+    alive,
+    descendants,
+    installed_task,
+    interrupt,
+    kill,
+    nde_study,
+    of_kind,
+    start,
+    until,
+    workers,
+)
 from mlflow.entities import Run
 
-from ndecore.tasks import TASKS
 from reports.records import StudyRecord, TrialStatus
 from reports.vocabulary import Tag
 from studies.ledger import Ledger
@@ -32,7 +44,6 @@ class Brittle(DigitsNode):
     def scores(self, output, batch):
         return {"accuracy": super().scores(output, batch)["accuracy"]}
 """
-ENTRY_POINTS = "[ndecore.tasks]\nbrittle = brittle_task:Brittle\n"
 STUDY = f"""
 name: stopped
 task: brittle
@@ -50,13 +61,8 @@ start_from:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     home = tmp_path_factory.mktemp("stopped")
-    (home / "brittle_task.py").write_text(TASK)
-    (home / "brittle-1.dist-info").mkdir()
-    (home / "brittle-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: brittle\nVersion: 1\n")
-    (home / "brittle-1.dist-info" / "entry_points.txt").write_text(ENTRY_POINTS)
     (home / "study.yaml").write_text(STUDY)
-    with pytest.MonkeyPatch.context() as patch:  # as if this process had been started with the package installed
-        patch.setitem(vars(TASKS), "_targets", dict.fromkeys((*TASKS, "brittle"), ""))
+    with installed_task(home, "brittle", TASK):
         yield home
 
 

@@ -45,10 +45,7 @@ with locked(Path(sys.argv[1]), "made"):
 """
 
 
-@pytest.fixture(autouse=True)
-def plain(monkeypatch):
-    for name in ("MLFLOW_TRACKING_URI", "NDE_STUDY_ROOT"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("nowhere_else")
 
 
 @pytest.fixture

@@ -14,9 +14,7 @@ pytestmark = [
 ]
 
 
-def test_a_study_under_faults_of_every_kind_comes_to_its_end_whole(tmp_path, monkeypatch):
-    for name in ("MLFLOW_TRACKING_URI", "NDE_STUDY_ROOT", "RAY_ADDRESS"):
-        monkeypatch.delenv(name, raising=False)
+def test_a_study_under_faults_of_every_kind_comes_to_its_end_whole(tmp_path, nowhere_else):
     assert main(["bench", "soak", "--trials", "150", "--faults", "40", "-o", str(tmp_path)]) == 0
     found = json.loads((tmp_path / "soak.json").read_text())
     assert found["audit"]["trials"] == 150

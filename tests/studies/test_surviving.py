@@ -15,9 +15,7 @@ DISK = pytest.param("disk", marks=pytest.mark.skipif(os.geteuid() != 0, reason="
 
 
 @pytest.mark.parametrize("fault", [*(fault for fault in TIMES if fault != "disk"), DISK])
-def test_nothing_is_lost_and_nothing_is_doubled(fault, tmp_path, monkeypatch):
-    for name in ("MLFLOW_TRACKING_URI", "NDE_STUDY_ROOT", "RAY_ADDRESS"):
-        monkeypatch.delenv(name, raising=False)
+def test_nothing_is_lost_and_nothing_is_doubled(fault, tmp_path, nowhere_else):
     assert main(["bench", "faults", "--only", fault, "--kills", str(TIMES[fault]), "-o", str(tmp_path)]) == 0
     (finding,) = json.loads((tmp_path / "faults.json").read_text())
     assert finding["n_faults"] >= 1
